@@ -1,0 +1,50 @@
+# contrib-style PGXS makefile for offline_sync
+
+EXTENSION = offline_sync
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+MODULE_big = offline_sync
+PGFILEDESC = "offline_sync - reconciliation backend for offline applications"
+
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+
+# The install script is the rooms' .sql files, in the order of dependency.
+SQL_PARTS = $(wildcard \
+	src/offline_sync.sql \
+	src/types/hlc.sql \
+	src/types/version_vector.sql \
+	src/types/row_clock.sql \
+	src/types/orset.sql \
+	src/types/delta.sql \
+	src/log/node.sql \
+	src/log/change_log.sql \
+	src/registry/table.sql \
+	src/registry/device.sql \
+	src/audit/journal.sql \
+	src/capture/capture.sql \
+	src/merge/apply.sql \
+	src/serve/serve.sql \
+	src/audit/views.sql)
+
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+
+REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(srcdir) --load-extension=offline_sync
+ISOLATION = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=offline_sync
+
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -I$(srcdir)/src
+# PostgreSQL 15 loads modules RTLD_GLOBAL: bind our own names to ourselves.
+SHLIB_LINK = -Wl,-Bsymbolic
+
+EXTRA_CLEAN = output_iso tmp_check tmp_check_iso
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
+	{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
+	  cat $(SQL_PARTS); } > $@
+
+$(OBJS): $(wildcard src/*.h src/*/*.h)

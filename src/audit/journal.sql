@@ -1,0 +1,43 @@
+-- ---------------------------------------------------------------------------
+-- The journal: each delta as received, and what became of it
+-- ---------------------------------------------------------------------------
+CREATE TABLE offline_sync.journal (
+    reconciliation  uuid        NOT NULL CONSTRAINT journal_pkey PRIMARY KEY,
+    device          uuid        NOT NULL,
+    first_seq       bigint      NOT NULL,         -- of the changes that were new here
+    last_seq        bigint      NOT NULL,         -- < first_seq: nothing was stored
+    node            int         NOT NULL,         -- position
+    xid             xid8        NOT NULL,
+    received_at     timestamptz NOT NULL,
+    role            text        NOT NULL,
+    status          text        NOT NULL,
+    delta           delta       NOT NULL,         -- as received, an overlap included
+    outcomes        jsonb       NOT NULL,         -- array: changes that did not simply apply
+    details         jsonb       NOT NULL          -- array for the audit: see sync_audit
+);
+CREATE INDEX journal_device ON offline_sync.journal (device, last_seq);
+
+CREATE TABLE offline_sync.conflict (
+    conflict        uuid        NOT NULL CONSTRAINT conflict_pkey PRIMARY KEY,
+    reconciliation  uuid        NOT NULL,
+    device          uuid        NOT NULL,         -- whose push met it
+    seq             bigint      NOT NULL,
+    scope           text,
+    table_id        int         NOT NULL,
+    key             bytea       NOT NULL,
+    column_id       int,                          -- NULL: the row
+    policy          text        NOT NULL,
+    decision        text        NOT NULL,         -- 'current' | 'incoming' | 'merged'
+    state           text        NOT NULL,         -- 'auto' | 'open' | 'resolved'
+    current_value   jsonb,
+    incoming_value  jsonb,
+    current_hlc     hlc,
+    incoming_hlc    hlc,
+    current_replica uuid,
+    incoming_replica uuid,
+    detected_at     timestamptz NOT NULL,
+    resolved_at     timestamptz,
+    resolved_by     text
+);
+CREATE INDEX conflict_device ON offline_sync.conflict (device, state);
+CREATE INDEX conflict_row ON offline_sync.conflict (table_id, key);

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  The differences between PostgreSQL 15 and 18 that we meet, in one place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_COMPAT_H
+#define OFFLINE_SYNC_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "offline_sync needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#endif							/* OFFLINE_SYNC_COMPAT_H */

@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * change_log.h
+ *	  The change log: where to look, never what is true.  One entry says that
+ *	  a row, in a scope, was written at a position.
+ *
+ * Entries are collected in the backend and written in parts of at most
+ * CHANGE_LOG_PART entries, at the latest just before commit.  (node, xid, part)
+ * groups them, so that a reader can page through a huge transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_CHANGE_LOG_H
+#define OFFLINE_SYNC_CHANGE_LOG_H
+
+#include "utils/snapshot.h"
+
+#define CHANGE_LOG_PART		1000
+
+/* table_id of entries that are not about a row: enabling of a table or a grant.
+ * Their key is free. */
+#define CHANGE_LOG_EVENT	0
+
+/*
+ * Record that a row was written by the current transaction; key as row_key.h
+ * encodes it.  scope NULL with CHANGE_LOG_EVENT: an event that concerns every
+ * scope (a table was enabled).  A row in no scope (scope column NULL) is not
+ * logged: do not call.  Forgotten again when the subtransaction aborts.
+ */
+extern void change_log_add(const char *scope, int32 table_id,
+						   const char *key, int keylen);
+
+/*
+ * Record a deletion: the tombstone replaces an older one of the same key, whose
+ * floor must have been merged into clock by the caller.  scope NULL: in none.  image:
+ * the last row, {"<column id>": text or null}; NULL where the row never was.  Does not log.
+ */
+struct RowClock;
+extern void tombstone_put(int32 table_id, const char *key, int keylen,
+						  const char *scope, const struct RowClock *clock,
+						  Datum image, bool image_isnull);
+
+/* Remove the tombstone of a key: the row came back and holds its floor. */
+extern void tombstone_remove(int32 table_id, const char *key, int keylen);
+
+/* Write what has been collected in the current subtransaction. */
+extern void change_log_flush(void);
+
+typedef struct Tombstone
+{
+	bool		found;
+	char	   *scope;			/* NULL: in none */
+	struct RowClock *clock;
+	Datum		image;			/* jsonb */
+	bool		image_isnull;
+	int32		node;			/* position of the latest delete */
+	uint64		xid;
+} Tombstone;
+
+/*
+ * Fetch the tombstones of nkeys keys into result[]; under the given snapshot (collected
+ * ones are flushed first if the transaction may write).  palloc'd.
+ */
+extern void tombstone_fetch(int32 table_id, int nkeys, const char *const *keys,
+							const int *keylens, Snapshot snapshot,
+							Tombstone *result);
+
+typedef struct ChangeLogEntry
+{
+	uint64		xid;
+	int32		part;
+	int32		table_id;
+	const char *key;			/* valid until the next entry */
+	int			keylen;
+} ChangeLogEntry;
+
+typedef struct ChangeLogScan ChangeLogScan;
+
+/*
+ * The entries of one scope (NULL: events for all scopes) and node with
+ * from_xid <= xid <= to_xid that the snapshot sees, ascending by (xid, part); those
+ * of the first xid only from from_part on.  An index scan.
+ */
+extern ChangeLogScan *change_log_scan_begin(const char *scope, int32 node,
+											uint64 from_xid, int32 from_part,
+											uint64 to_xid, Snapshot snapshot);
+extern bool change_log_scan_next(ChangeLogScan *scan, ChangeLogEntry *entry);
+extern void change_log_scan_end(ChangeLogScan *scan);
+
+/* The largest position in a scope (NULL: events) that the snapshot sees; 0: none. */
+extern uint64 change_log_max_xid(const char *scope, int32 node, Snapshot snapshot);
+
+/* The largest position that a node stored in any scope; steps through the scopes
+ * in the index. */
+extern uint64 change_log_final_xid(int32 node, Snapshot snapshot);
+
+#endif							/* OFFLINE_SYNC_CHANGE_LOG_H */

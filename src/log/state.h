@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.h
+ *	  Opening the extension's own tables (schema offline_sync) from C.
+ *
+ * This goes around privileges: entry functions check the caller first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_STATE_H
+#define OFFLINE_SYNC_STATE_H
+
+#include "storage/lockdefs.h"
+#include "utils/rel.h"
+
+/* Open a state table, or find its index, by name.  Raises 55000 with a hint where
+ * the extension's schema is not complete. */
+extern Relation state_open(const char *name, LOCKMODE lockmode);
+extern Oid	state_index(const char *name);
+
+/*
+ * Become the owner of the state tables, for SPI on them with a safe search_path (pg_catalog, the
+ * extension's schema, pg_temp); the caller has been checked.  Undone by state_restore_user, or by an error.
+ */
+typedef struct StateUser
+{
+	Oid			user;
+	int			sec_context;
+	int			guc_nestlevel;
+} StateUser;
+
+extern void state_become_owner(StateUser *saved);
+extern void state_restore_user(const StateUser *saved);
+
+#endif							/* OFFLINE_SYNC_STATE_H */

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * offline_sync.c
+ *	  Module entry: the magic block, the settings, and the rooms' set-up.
+ *
+ * Nothing here needs shared_preload_libraries: a backend loads the library
+ * when it first calls one of our functions.  Settings that protect the server
+ * can be changed by a superuser only, since the client that they limit would
+ * otherwise lift them for itself.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "fmgr.h"
+#include "offline_sync.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+int			sync_max_clock_skew = 5 * 60 * 1000;
+int			sync_max_delta_size = 16 * 1024;
+int			sync_max_delta_changes = 100000;
+int			sync_max_value_size = 8 * 1024;
+int			sync_device_expiry = 90 * 24 * 60;
+int			sync_audit_retention = 90 * 24 * 60;
+int			sync_pending_timeout = 24 * 60;
+bool		sync_durable_acks = true;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("offline_sync.max_clock_skew",
+							"How far a device's clock may be ahead of the server's.",
+							"Clocks further ahead are pulled back to this limit; the data is kept.",
+							&sync_max_clock_skew,
+							5 * 60 * 1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_delta_size",
+							"Largest delta accepted, in text or in binary form.",
+							NULL,
+							&sync_max_delta_size,
+							16 * 1024, 1, 1024 * 1024 - 1,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_delta_changes",
+							"Largest number of changes accepted in one delta.",
+							NULL,
+							&sync_max_delta_changes,
+							100000, 1, INT_MAX / 1024,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_value_size",
+							"Largest single value accepted in a delta.",
+							NULL,
+							&sync_max_value_size,
+							8 * 1024, 1, 1024 * 1024 - 1,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.device_expiry",
+							"How long a device may be silent before it must start afresh.",
+							NULL,
+							&sync_device_expiry,
+							90 * 24 * 60, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.audit_retention",
+							"How long the journal keeps what devices pushed.",
+							NULL,
+							&sync_audit_retention,
+							90 * 24 * 60, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.pending_timeout",
+							"How long a change may wait for the row that it refers to.",
+							NULL,
+							&sync_pending_timeout,
+							24 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomBoolVariable("offline_sync.durable_acks",
+							 "Commits an applied delta synchronously whatever synchronous_commit says.",
+							 NULL,
+							 &sync_durable_acks,
+							 true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("offline_sync");
+}

@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ *
+ * device.h
+ *	  Devices, and the scopes that they may push to and pull from.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_DEVICE_H
+#define OFFLINE_SYNC_DEVICE_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "types/hlc.h"
+#include "utils/uuid.h"
+
+typedef struct SyncDevice
+{
+	pg_uuid_t	uuid;
+	char	   *owner;			/* role name */
+	char	   *device_class;	/* NULL: none */
+	int64		acked_seq;
+	Hlc			hlc;			/* of its last stored change, as lifted */
+	bool		is_revoked;
+	TimestampTz last_seen_at;	/* last push or ack */
+	ItemPointerData tid;		/* of the row version read */
+} SyncDevice;
+
+typedef struct SyncDeviceScope
+{
+	char	   *scope;
+	bool		can_push;
+	bool		can_pull;
+	int32		granted_node;	/* position of the grant (of pull) */
+	uint64		granted_xid;
+	int32		revoked_node;	/* position of the revocation; 0: not revoked */
+	uint64		revoked_xid;
+} SyncDeviceScope;
+
+/*
+ * Read a device's row and check the caller: 42704 for an unknown device, 42501
+ * where the caller is not a member of its owner role.  With lock, the row is
+ * locked until the end of the transaction and the latest version read, and the
+ * result is what later devices' pushes wait for.  palloc'd.
+ */
+extern SyncDevice *sync_device_get(const pg_uuid_t *uuid, bool lock);
+
+/* Store progress after a push; the device must have been locked. */
+extern void sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc);
+
+/* The device's scopes, revoked ones included, sorted by scope; palloc'd. */
+extern SyncDeviceScope *sync_device_scopes(const pg_uuid_t *uuid, int *nscopes);
+
+/* Binary search in those; NULL where there is none. */
+extern SyncDeviceScope *sync_device_find_scope(SyncDeviceScope *scopes, int nscopes,
+											   const char *scope);
+
+#endif							/* OFFLINE_SYNC_DEVICE_H */

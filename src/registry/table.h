@@ -1,0 +1,136 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.h
+ *	  The tracked tables and their columns, as cached descriptions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_TABLE_H
+#define OFFLINE_SYNC_TABLE_H
+
+#include "fmgr.h"
+#include "nodes/bitmapset.h"
+#include "types/row_clock.h"
+#include "utils/rel.h"
+
+/* name of the column that holds the row clock */
+#define SYNC_CLOCK_COLUMN	"_sync"
+
+typedef enum SyncPolicy
+{
+	POLICY_LWW = 0,
+	POLICY_ORSET,
+	POLICY_COUNTER
+} SyncPolicy;
+
+typedef enum SyncOnDelete
+{
+	ON_DELETE_DELETE_WINS = 0
+} SyncOnDelete;
+
+typedef enum SyncAuditLevel
+{
+	AUDIT_OFF = 0,
+	AUDIT_CONFLICTS,
+	AUDIT_OUTCOMES,				/* the default */
+	AUDIT_FULL
+} SyncAuditLevel;
+
+/* How a value of the column is turned into a DeltaValue and back */
+typedef enum SyncValueClass
+{
+	VALUE_TEXT = 0,				/* the type's text as a JSON string */
+	VALUE_NUMBER,				/* int2, int4, int8: as a JSON number.  Every
+								 * other type travels as text: floats and numerics may
+								 * be NaN */
+	VALUE_BOOL,
+	VALUE_JSON,					/* json, jsonb (not domains over them) */
+	VALUE_ORSET
+} SyncValueClass;
+
+typedef struct SyncColumn
+{
+	int16		column_id;		/* registered id, 1.. ; never reused */
+	AttrNumber	attnum;			/* in the (root) relation */
+	char	   *name;
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	SyncPolicy	policy;
+	SyncValueClass value_class;
+	bool		is_key;
+	bool		is_generated;	/* GENERATED ALWAYS AS (expr) STORED */
+	bool		has_default;	/* default expression or identity */
+	bool		is_not_null;
+	bool		needs_modes;	/* text form depends on session settings */
+	FmgrInfo	input;
+	Oid			typioparam;
+	FmgrInfo	output;
+} SyncColumn;
+
+/*
+ * A tracked table.  Valid until the end of the top transaction, even where an
+ * invalidation has made a newer description available meanwhile.
+ */
+typedef struct SyncTable
+{
+	int32		table_id;
+	Oid			relid;			/* the table, or the root of its partitions */
+	char	   *wire_name;		/* as in deltas */
+	char	   *qualified_name; /* quoted, schema-qualified, for SQL */
+	char	   *schema_name;
+	char	   *table_name;
+	AttrNumber	clock_attnum;	/* of _sync */
+	int			ncolumns;
+	SyncColumn *columns;		/* live columns but _sync, ascending column_id */
+	int16		max_column_id;	/* largest ever registered, dropped included */
+	int			nkeys;
+	int		   *key;			/* indexes into columns, in primary key order */
+	Oid		   *key_eq;			/* btree equality operator per key column (type = type) */
+	Oid		   *key_lt;			/* btree < per key column */
+	Oid		   *key_gt;			/* btree > per key column */
+	bool		key_deferrable; /* ON CONFLICT cannot use the primary key */
+	int			scope_column;	/* index into columns, or -1: scope '' */
+	SyncOnDelete on_delete;
+	SyncAuditLevel audit;
+	Stamp		enabled;		/* the stamp that a NULL row clock stands for */
+	int			rank;			/* parents have smaller ranks than children;
+								 * cycles broken somewhere */
+	int			nparents;
+	int32	   *parents;		/* table_ids that foreign keys refer to, directly */
+	bool		has_before_insert;	/* user row triggers other than ours, enabled */
+	bool		has_before_update;
+	bool		has_other_triggers; /* any other user trigger or rule, AFTER included */
+	bool		has_generated;
+	bool		has_defaults;	/* any non-key column with a default */
+	bool		needs_modes;	/* any column's needs_modes */
+	bool		has_counters_or_sets;
+} SyncTable;
+
+/* Look-ups.  NULL where not tracked (or not enabled). */
+extern SyncTable *sync_table_by_relid(Oid relid);	/* root or partition */
+extern SyncTable *sync_table_by_id(int32 table_id);
+extern SyncTable *sync_table_by_name(const char *wire_name, int len);
+
+/* All enabled tables, ascending rank then table_id; palloc'd array. */
+extern SyncTable **sync_table_list(int *ntables);
+
+/* Column look-ups: index into columns, or -1. */
+extern int	sync_column_by_name(const SyncTable *t, const char *name, int len);
+extern int	sync_column_by_attnum(const SyncTable *t, AttrNumber attnum);
+extern int	sync_column_by_id(const SyncTable *t, int column_id);
+
+/*
+ * The row clock that a NULL stands for: every column that existed when the table was
+ * enabled has the stamp of enabling.
+ */
+extern RowClock *sync_table_initial_clock(MemoryContext context, const SyncTable *t);
+
+/* Unpack a _sync value, NULL included. */
+extern RowClock *sync_table_clock(MemoryContext context, const SyncTable *t,
+								  Datum value, bool isnull);
+
+#endif							/* OFFLINE_SYNC_TABLE_H */

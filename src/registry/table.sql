@@ -1,0 +1,34 @@
+-- ---------------------------------------------------------------------------
+-- Tracked tables and their columns
+-- ---------------------------------------------------------------------------
+CREATE TABLE offline_sync.tracked_table (
+    table_id        int         PRIMARY KEY,      -- never reused
+    wire_name       text        NOT NULL,
+    schema_name     text        NOT NULL,         -- where it was last seen: to find it
+    table_name      text        NOT NULL,         --   again, and for people
+    scope_column_id int,                          -- NULL: all rows are in scope ''
+    on_delete       text        NOT NULL DEFAULT 'delete_wins',
+    mode            text        NOT NULL DEFAULT 'merge',
+    consistency     text        NOT NULL DEFAULT 'relaxed',
+    audit           text        NOT NULL DEFAULT 'outcomes',
+    enabled_node    int         NOT NULL,         -- the stamp that a NULL row clock means
+    enabled_xid     xid8        NOT NULL,
+    enabled_hlc     hlc         NOT NULL,
+    enabled_columns int         NOT NULL,         -- column ids 1 .. this existed then
+    enabled_at      timestamptz NOT NULL,
+    is_enabled      boolean     NOT NULL DEFAULT true
+);
+CREATE UNIQUE INDEX tracked_table_wire_name ON offline_sync.tracked_table (wire_name) WHERE is_enabled;
+
+CREATE TABLE offline_sync.tracked_column (
+    table_id        int         NOT NULL,
+    column_id       int         NOT NULL,         -- never reused within the table
+    column_name     text        NOT NULL,         -- where it was last seen
+    attnum          int         NOT NULL,
+    node            uuid        NOT NULL,         -- the node on which attnum holds
+    type_name       text        NOT NULL,
+    policy          text,                         -- NULL: the type's default
+    options         jsonb       NOT NULL DEFAULT '{}',
+    is_dropped      boolean     NOT NULL DEFAULT false,
+    PRIMARY KEY (table_id, column_id)
+);

@@ -1,0 +1,141 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_clock.h
+ *	  The stamps of one row, packed: who wrote each column, when, and where
+ *	  that write is stored.
+ *
+ * A row clock distinguishes
+ *	 - the columns: column ids 1 .. ncolumns (ids as registered, never attnums)
+ *	   each have a stamp, or none where nobody wrote them (a default did);
+ *	   columns with a larger id were added after the row was last written and
+ *	   have none either;
+ *	 - the scope stamp: the write by which the row came into the scope it is in
+ *	   (its insertion, or the last change of its scope column).  A device whose
+ *	   vector does not cover it does not have the row;
+ *	 - the floor: the stamps of the deletes that the row came back from.  In a
+ *	   tombstone: of all its deletes, the latest last.
+ *
+ * Two forms.  Packed (RowClockData) is the SQL value: canonical, so equal
+ * clocks have equal bytes; a row written whole by one device takes at most 48
+ * bytes in the tuple.  Unpacked (RowClock) is what code works with.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_ROW_CLOCK_H
+#define OFFLINE_SYNC_ROW_CLOCK_H
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "types/hlc.h"
+#include "utils/uuid.h"
+
+#define ROW_CLOCK_FORMAT		1
+#define ROW_CLOCK_MAX_COLUMNS	1600	/* MaxHeapAttributeNumber */
+#define ROW_CLOCK_MAX_FLOOR		1000
+
+/* The provenance of one value.  For a node's own write, replica = node. */
+typedef struct Stamp
+{
+	Hlc			hlc;
+	pg_uuid_t	replica;		/* who wrote it */
+	pg_uuid_t	node;			/* position: the node that stored it ... */
+	uint64		xid;			/* ... in this transaction (xid8) */
+} Stamp;
+
+/* Packed: the SQL type row_clock.  Opaque bytes after the header. */
+typedef struct varlena RowClockData;
+
+#define DatumGetRowClockP(d)	((RowClockData *) PG_DETOAST_DATUM_PACKED(d))
+#define RowClockPGetDatum(p)	PointerGetDatum(p)
+#define PG_GETARG_ROW_CLOCK_P(n) DatumGetRowClockP(PG_GETARG_DATUM(n))
+#define PG_RETURN_ROW_CLOCK_P(p) PG_RETURN_POINTER(p)
+
+#define ROW_CLOCK_NO_STAMP	(-1)
+
+/*
+ * Unpacked.  stamps[] is a pool: pack() keeps only those referred to, and
+ * merges equal ones, so code may append freely.  Everything is palloc'd in the
+ * context given to row_clock_unpack/create and is grown there.
+ */
+typedef struct RowClock
+{
+	MemoryContext context;
+	int			ncolumns;		/* column ids 1 .. ncolumns are known */
+	int16	   *column_stamp;	/* [ncolumns], [id - 1] = index into stamps, or
+								 * ROW_CLOCK_NO_STAMP */
+	int			scope_stamp;	/* index into stamps, or ROW_CLOCK_NO_STAMP (only
+								 * in the tombstone of a row that never was) */
+	int			nstamps;
+	int			maxstamps;
+	Stamp	   *stamps;
+	int			nfloor;
+	int			maxfloor;
+	Stamp	   *floor;			/* in order of arrival, no two equal */
+} RowClock;
+
+static inline bool
+stamp_equal(const Stamp *a, const Stamp *b)
+{
+	return a->hlc == b->hlc && a->xid == b->xid &&
+		memcmp(&a->replica, &b->replica, UUID_LEN) == 0 &&
+		memcmp(&a->node, &b->node, UUID_LEN) == 0;
+}
+
+/* Order of two concurrent writes: by hlc, then by replica uuid bytewise.
+ * < 0: a loses against b; 0: the same hlc and replica. */
+static inline int
+stamp_compare(const Stamp *a, const Stamp *b)
+{
+	if (a->hlc != b->hlc)
+		return a->hlc < b->hlc ? -1 : 1;
+	return memcmp(&a->replica, &b->replica, UUID_LEN);
+}
+
+/* A clock without columns, scope stamp or floor. */
+extern RowClock *row_clock_create(MemoryContext context);
+
+/* A clock whose columns 1..ncolumns and scope all have this stamp. */
+extern RowClock *row_clock_create_whole(MemoryContext context, int ncolumns,
+										const Stamp *stamp);
+
+/* Unpack; raises XX001 where the bytes are damaged. */
+extern RowClock *row_clock_unpack(MemoryContext context, const RowClockData *packed);
+extern RowClock *row_clock_copy(MemoryContext context, const RowClock *rc);
+
+/* Pack into a new palloc'd varlena (4-byte header), in the current context. */
+extern RowClockData *row_clock_pack(const RowClock *rc);
+
+/* The stamp of a column, or NULL.  Valid until the clock is next changed. */
+static inline const Stamp *
+row_clock_get(const RowClock *rc, int column_id)
+{
+	if (column_id < 1 || column_id > rc->ncolumns ||
+		rc->column_stamp[column_id - 1] == ROW_CLOCK_NO_STAMP)
+		return NULL;
+	return &rc->stamps[rc->column_stamp[column_id - 1]];
+}
+
+static inline const Stamp *
+row_clock_scope_stamp(const RowClock *rc)
+{
+	return rc->scope_stamp == ROW_CLOCK_NO_STAMP ? NULL :
+		&rc->stamps[rc->scope_stamp];
+}
+
+/* Set a column's stamp (NULL: none), growing ncolumns where needed; columns in
+ * between get none. */
+extern void row_clock_set(RowClock *rc, int column_id, const Stamp *stamp);
+extern void row_clock_set_scope(RowClock *rc, const Stamp *stamp);
+
+/* Add to the floor; a stamp equal to one there is not added again. */
+extern void row_clock_add_floor(RowClock *rc, const Stamp *stamp);
+
+/* The largest hlc of all stamps, the scope's and the floor's included; HLC_MIN
+ * where there is none. */
+extern Hlc	row_clock_max_hlc(const RowClock *rc);
+
+/* Does any stamp in use (columns, scope, floor) lie at this position? */
+extern bool row_clock_has_position(const RowClock *rc, const pg_uuid_t *node,
+								   uint64 xid);
+
+#endif							/* OFFLINE_SYNC_ROW_CLOCK_H */
