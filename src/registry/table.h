@@ -9,19 +9,13 @@
 #define OFFLINE_SYNC_TABLE_H
 
 #include "fmgr.h"
+#include "merge/decide.h"
 #include "nodes/bitmapset.h"
 #include "types/row_clock.h"
 #include "utils/rel.h"
 
 /* name of the column that holds the row clock */
 #define SYNC_CLOCK_COLUMN	"_sync"
-
-typedef enum SyncPolicy
-{
-	POLICY_LWW = 0,
-	POLICY_ORSET,
-	POLICY_COUNTER
-} SyncPolicy;
 
 typedef enum SyncOnDelete
 {
@@ -78,6 +72,8 @@ typedef struct SyncColumn
 typedef struct SyncTable
 {
 	int32		table_id;
+	uint64		generation;		/* no two descriptions ever built by a backend
+								 * have the same: plans are kept under it */
 	Oid			relid;			/* the table, or the root of its partitions */
 	char	   *wire_name;		/* as in deltas */
 	char	   *qualified_name; /* quoted, schema-qualified, for SQL */
