@@ -1,0 +1,73 @@
+/*-------------------------------------------------------------------------
+ *
+ * decide.h
+ *	  The merge decision: facts in, verdict out.
+ *
+ * Pure: no catalog, no SPI, no clock, no settings, no memory.  What the writer
+ * had seen is a fact that the caller establishes; who wins follows from it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_DECIDE_H
+#define OFFLINE_SYNC_DECIDE_H
+
+#include "types/row_clock.h"
+
+/* How one column is merged */
+typedef enum SyncPolicy
+{
+	POLICY_LWW = 0,				/* the later write */
+	POLICY_ORSET,				/* observed-remove set */
+	POLICY_COUNTER				/* sum of increments */
+} SyncPolicy;
+
+/* What became of a write to one cell */
+typedef enum CellVerdict
+{
+	CELL_INCOMING,				/* the incoming value takes its place */
+	CELL_CURRENT,				/* the stored value prevails */
+	CELL_MERGED					/* both count: the policy combines them */
+} CellVerdict;
+
+/*
+ * Decide one cell.  current: its stamp, or NULL where nobody wrote it; is_seen:
+ * the writer of incoming had seen current (ignored without one).
+ */
+extern CellVerdict decide_cell(SyncPolicy policy, const Stamp *current,
+							   bool is_seen, const Stamp *incoming);
+
+/* What a change wants of its row */
+typedef enum RowIntention
+{
+	ROW_WANTS_INSERT,
+	ROW_WANTS_UPDATE,
+	ROW_WANTS_DELETE
+} RowIntention;
+
+typedef enum RowVerdict
+{
+	ROW_MERGE,					/* the row lives: decide its cells */
+	ROW_CREATE,					/* it does not: make a fresh one */
+	ROW_DELETE,					/* delete it, or only note the delete */
+	ROW_SUPERSEDED,				/* a delete that the writer had not seen wins */
+	ROW_MISSING					/* nothing to change: it never was, or its
+								 * writer knew that it is gone */
+} RowVerdict;
+
+typedef struct RowFacts
+{
+	bool		is_alive;
+	bool		was_deleted;	/* the floor is not empty */
+	bool		floor_is_seen;	/* the writer had seen every delete in it */
+	bool		row_is_seen;	/* the writer had seen every stamp of the living
+								 * row */
+} RowFacts;
+
+/*
+ * Decide one row under delete_wins.  *is_conflict: a delete met an update that
+ * it had not seen, or the other way round.
+ */
+extern RowVerdict decide_row(RowIntention intention, const RowFacts *facts,
+							 bool *is_conflict);
+
+#endif							/* OFFLINE_SYNC_DECIDE_H */
