@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
 #include "types/hlc.h"
+#include "utils/snapshot.h"
 #include "utils/uuid.h"
 
 typedef struct SyncDevice
@@ -28,27 +29,36 @@ typedef struct SyncDevice
 typedef struct SyncDeviceScope
 {
 	char	   *scope;
-	bool		can_push;
+	bool		can_push;		/* as granted now; both false once revoked */
 	bool		can_pull;
-	int32		granted_node;	/* position of the grant (of pull) */
+	int32		granted_node;	/* position of the latest grant of pull */
 	uint64		granted_xid;
-	int32		revoked_node;	/* position of the revocation; 0: not revoked */
+	int32		revoked_node;	/* position of the latest revocation of pull, 0:
+								 * never.  Stays when pull is granted anew: a
+								 * device that has not covered it must forget the
+								 * scope's rows before it gets them again. */
 	uint64		revoked_xid;
 } SyncDeviceScope;
 
 /*
  * Read a device's row and check the caller: 42704 for an unknown device, 42501
  * where the caller is not a member of its owner role.  With lock, the row is
- * locked until the end of the transaction and the latest version read, and the
- * result is what later devices' pushes wait for.  palloc'd.
+ * locked until the end of the transaction and the latest version read: later
+ * pushes of the device wait for it.  Without, it is read under the active
+ * snapshot.  palloc'd.
  */
 extern SyncDevice *sync_device_get(const pg_uuid_t *uuid, bool lock);
 
 /* Store progress after a push; the device must have been locked. */
 extern void sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc);
 
-/* The device's scopes, revoked ones included, sorted by scope; palloc'd. */
-extern SyncDeviceScope *sync_device_scopes(const pg_uuid_t *uuid, int *nscopes);
+/*
+ * The device's scopes, revoked ones included, sorted by scope (strcmp); palloc'd.
+ * snapshot NULL: as they are now, which is right once the device is locked.  A
+ * page to pull passes the page's own snapshot.
+ */
+extern SyncDeviceScope *sync_device_scopes(const pg_uuid_t *uuid,
+										   Snapshot snapshot, int *nscopes);
 
 /* Binary search in those; NULL where there is none. */
 extern SyncDeviceScope *sync_device_find_scope(SyncDeviceScope *scopes, int nscopes,
