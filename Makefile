@@ -48,3 +48,25 @@ $(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
 	  cat $(SQL_PARTS); } > $@
 
 $(OBJS): $(wildcard src/*.h src/*/*.h)
+
+# Against a running server: make installcheck (regress, isolation), make pgtap.
+# TAP tests make their own servers, so they cannot run as root.
+PGTAP_TESTS = $(sort $(wildcard test/pgtap/*.sql))
+PROVE_TESTS ?= $(sort $(wildcard test/t/*.pl))
+
+pgtap:
+	PATH="$(bindir):$$PATH" sh test/pgtap.sh $(PGTAP_TESTS)
+
+prove_installcheck:
+	rm -rf tmp_check
+	cd $(srcdir) && TESTDIR='$(CURDIR)' PATH="$(bindir):$$PATH" PGPORT='6$(DEF_PGPORT)' \
+	  PG_REGRESS='$(top_builddir)/src/test/regress/pg_regress' \
+	  $(PROVE) $(PG_PROVE_FLAGS) $(PROVE_FLAGS) $(PROVE_TESTS)
+
+indent:
+	PG_CONFIG='$(PG_CONFIG)' sh tools/indent.sh
+
+lint:
+	PG_CONFIG='$(PG_CONFIG)' sh tools/lint.sh
+
+.PHONY: pgtap prove_installcheck indent lint

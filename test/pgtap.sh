@@ -1,0 +1,18 @@
+#!/bin/sh
+# test/pgtap.sh FILE...: run pgTAP files against a running server, each in a new
+# database of its own, dropped afterwards.  The usual PG* variables say which
+# server.  The exit status is 0 when every file passed.
+set -u
+rc=0
+db=offline_sync_pgtap_$$
+for file in "$@"; do
+	echo "# file $file"
+	status=1
+	if createdb -T template0 "$db"; then
+		pg_prove --verbose --dbname "$db" "$file" && status=0
+		dropdb -f "$db"
+	fi
+	echo "# exit $status"
+	[ $status = 0 ] || rc=1
+done
+exit $rc
