@@ -1,0 +1,377 @@
+/*-------------------------------------------------------------------------
+ *
+ * device.c
+ *	  Devices: reading, locking and advancing their rows, and their scopes.
+ *
+ * Every push locks its device's row first and every other lock later, so that
+ * pushes of one device follow each other and those of different devices never
+ * deadlock.  The lock is taken with the table access method's own row lock, at
+ * the strength of FOR NO KEY UPDATE, and the newest version is read whatever the
+ * transaction's snapshot is: a decision from an older acked_seq would store a
+ * change twice.
+ *
+ * Here the state tables are read by index and written without SPI: that goes
+ * around privileges, so every entry point checks its caller against the device's
+ * owner.  The owner is a role by name, since oids do not survive a dump.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "executor/tuptable.h"
+#include "log/state.h"
+#include "miscadmin.h"
+#include "registry/device_row.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+/* an xid8 column as the number that positions are */
+#define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
+
+static HeapTuple device_fetch(Relation rel, const pg_uuid_t *uuid,
+							  Snapshot snapshot);
+static bool device_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
+						HeapTuple *locked);
+static SyncDevice *device_from_tuple(HeapTuple tuple, TupleDesc desc);
+static SyncDevice *device_read(const pg_uuid_t *uuid, bool lock,
+							   bool check_caller);
+static SyncDeviceScope scope_from_tuple(HeapTuple tuple, TupleDesc desc);
+static int	scope_compare(const void *a, const void *b);
+
+SyncDevice *
+sync_device_get(const pg_uuid_t *uuid, bool lock)
+{
+	SyncDevice *device = device_read(uuid, lock, true);
+
+	if (device == NULL)
+		device_row_unknown(uuid);
+	return device;
+}
+
+SyncDevice *
+device_row_find(const pg_uuid_t *uuid, bool lock)
+{
+	return device_read(uuid, lock, false);
+}
+
+/*
+ * The caller is checked before the lock is asked for, so that a stranger cannot
+ * make the device's pushes wait, and again if the owner changed meanwhile.
+ */
+static SyncDevice *
+device_read(const pg_uuid_t *uuid, bool lock, bool check_caller)
+{
+	Relation	rel = state_open("device", lock ? RowExclusiveLock : AccessShareLock);
+	SyncDevice *device = NULL;
+	bool		is_done = false;
+
+	while (!is_done)
+	{
+		Snapshot	snapshot;
+		HeapTuple	tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		snapshot = RegisterSnapshot(lock ? GetLatestSnapshot() : GetActiveSnapshot());
+		tuple = device_fetch(rel, uuid, snapshot);
+		if (tuple == NULL)
+			is_done = true;
+		else
+		{
+			device = device_from_tuple(tuple, RelationGetDescr(rel));
+			if (check_caller)
+				device_row_check_caller(device);
+			if (!lock)
+				is_done = true;
+			else if (device_lock(rel, &device->tid, snapshot, &tuple))
+			{
+				device = device_from_tuple(tuple, RelationGetDescr(rel));
+				if (check_caller)
+					device_row_check_caller(device);
+				is_done = true;
+			}
+			else
+				device = NULL;	/* gone while we waited: look again */
+		}
+		UnregisterSnapshot(snapshot);
+	}
+
+	/* keep the lock on the table until the end of the transaction */
+	table_close(rel, lock ? NoLock : AccessShareLock);
+	return device;
+}
+
+/* A device's row as a snapshot sees it, palloc'd; or NULL. */
+static HeapTuple
+device_fetch(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
+{
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], ANUM_DEVICE_DEVICE, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(uuid));
+	scan = systable_beginscan(rel, state_index("device_pkey"), true, snapshot,
+							  lengthof(key), key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+/*
+ * Lock the row and fetch its newest version.  False where it was deleted, or
+ * changed in a way that cannot be followed.
+ */
+static bool
+device_lock(Relation rel, ItemPointer tid, Snapshot snapshot, HeapTuple *locked)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(rel, tid, snapshot, slot,
+							  GetCurrentCommandId(false),
+							  LockTupleNoKeyExclusive, LockWaitBlock,
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	if (result == TM_Ok)
+		*locked = ExecCopySlotHeapTuple(slot);
+	else if (result != TM_Deleted && result != TM_Updated)
+		elog(ERROR, "could not lock device row: result %d", (int) result);
+
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_Ok;
+}
+
+static SyncDevice *
+device_from_tuple(HeapTuple tuple, TupleDesc desc)
+{
+	SyncDevice *device = palloc0(sizeof(SyncDevice));
+	Datum		values[NATTS_DEVICE];
+	bool		nulls[NATTS_DEVICE];
+
+	Assert(desc->natts == NATTS_DEVICE);
+	for (int i = 0; i < NATTS_DEVICE; i++)
+		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+
+	device->uuid = *DatumGetUUIDP(values[ANUM_DEVICE_DEVICE - 1]);
+	device->owner = TextDatumGetCString(values[ANUM_DEVICE_OWNER - 1]);
+	if (!nulls[ANUM_DEVICE_CLASS - 1])
+		device->device_class = TextDatumGetCString(values[ANUM_DEVICE_CLASS - 1]);
+	device->acked_seq = DatumGetInt64(values[ANUM_DEVICE_ACKED_SEQ - 1]);
+	device->hlc = DatumGetHlc(values[ANUM_DEVICE_HLC - 1]);
+	device->is_revoked = !nulls[ANUM_DEVICE_REVOKED_AT - 1];
+
+	/* a device that never called was seen when it was registered */
+	device->last_seen_at =
+		DatumGetTimestampTz(values[ANUM_DEVICE_REGISTERED_AT - 1]);
+	if (!nulls[ANUM_DEVICE_LAST_PUSH_AT - 1])
+		device->last_seen_at =
+			Max(device->last_seen_at,
+				DatumGetTimestampTz(values[ANUM_DEVICE_LAST_PUSH_AT - 1]));
+	if (!nulls[ANUM_DEVICE_LAST_ACK_AT - 1])
+		device->last_seen_at =
+			Max(device->last_seen_at,
+				DatumGetTimestampTz(values[ANUM_DEVICE_LAST_ACK_AT - 1]));
+
+	device->tid = tuple->t_self;
+	return device;
+}
+
+void
+device_row_check_caller(const SyncDevice *device)
+{
+	Oid			owner = get_role_oid(device->owner, true);
+
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("owner role of device \"%s\" does not exist",
+						device_row_uuid_text(&device->uuid)),
+				 errhint("Register the device again with an existing role as its owner.")));
+	if (!has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for device \"%s\"",
+						device_row_uuid_text(&device->uuid)),
+				 errhint("Connect as a member of the device's owner role.")));
+}
+
+void
+device_row_unknown(const pg_uuid_t *uuid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("device \"%s\" does not exist", device_row_uuid_text(uuid)),
+			 errhint("Register it with sync_register_device.")));
+}
+
+char *
+device_row_uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+/* ---- writing ---- */
+
+void
+sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc)
+{
+	DeviceRowChange change = {0};
+
+	device_row_set(&change, ANUM_DEVICE_ACKED_SEQ, Int64GetDatum(acked_seq));
+	device_row_set(&change, ANUM_DEVICE_HLC, HlcGetDatum(hlc));
+	device->last_seen_at = GetCurrentTimestamp();
+	device_row_set(&change, ANUM_DEVICE_LAST_PUSH_AT,
+				   TimestampTzGetDatum(device->last_seen_at));
+	device_row_update(device, &change);
+
+	device->acked_seq = acked_seq;
+	device->hlc = hlc;
+}
+
+void
+device_row_set(DeviceRowChange *change, int attnum, Datum value)
+{
+	change->values[attnum - 1] = value;
+	change->nulls[attnum - 1] = false;
+	change->replace[attnum - 1] = true;
+}
+
+void
+device_row_update(SyncDevice *device, DeviceRowChange *change)
+{
+	Relation	rel = state_open("device", RowExclusiveLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	HeapTuple	old;
+	HeapTuple	new;
+
+	/* locked by us, so this version is the newest */
+	if (!table_tuple_fetch_row_version(rel, &device->tid, SnapshotSelf, slot))
+		elog(ERROR, "could not find the locked row of device \"%s\"",
+			 device_row_uuid_text(&device->uuid));
+	old = ExecFetchSlotHeapTuple(slot, false, NULL);
+	new = heap_modify_tuple(old, RelationGetDescr(rel), change->values,
+							change->nulls, change->replace);
+	CatalogTupleUpdate(rel, &device->tid, new);
+	device->tid = new->t_self;
+
+	ExecDropSingleTupleTableSlot(slot);
+	heap_freetuple(new);
+	table_close(rel, NoLock);
+
+	/* so that another call in the same statement finds the new version */
+	CommandCounterIncrement();
+}
+
+VersionVector *
+device_row_seen(const SyncDevice *device)
+{
+	Relation	rel = state_open("device", AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	VersionVector *seen;
+	bool		isnull;
+
+	/* the version that was read: it need not be the newest any more */
+	if (!table_tuple_fetch_row_version(rel, &((SyncDevice *) device)->tid,
+									   SnapshotAny, slot))
+		elog(ERROR, "could not find the row of device \"%s\"",
+			 device_row_uuid_text(&device->uuid));
+	seen = (VersionVector *)
+		PG_DETOAST_DATUM_COPY(slot_getattr(slot, ANUM_DEVICE_SEEN, &isnull));
+
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return seen;
+}
+
+/* ---- scopes ---- */
+
+SyncDeviceScope *
+sync_device_scopes(const pg_uuid_t *uuid, Snapshot snapshot, int *nscopes)
+{
+	Relation	rel = state_open("device_scope", AccessShareLock);
+	SyncDeviceScope *scopes;
+	int			n = 0;
+	int			max = 8;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	scopes = palloc(max * sizeof(SyncDeviceScope));
+	snapshot = RegisterSnapshot(snapshot != NULL ? snapshot : GetLatestSnapshot());
+	ScanKeyInit(&key[0], ANUM_SCOPE_DEVICE, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(uuid));
+	scan = systable_beginscan(rel, state_index("device_scope_pkey"), true,
+							  snapshot, lengthof(key), key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (n == max)
+		{
+			max *= 2;
+			scopes = repalloc_huge(scopes, (Size) max * sizeof(SyncDeviceScope));
+		}
+		scopes[n++] = scope_from_tuple(tuple, RelationGetDescr(rel));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+
+	qsort(scopes, n, sizeof(SyncDeviceScope), scope_compare);
+	*nscopes = n;
+	return scopes;
+}
+
+static SyncDeviceScope
+scope_from_tuple(HeapTuple tuple, TupleDesc desc)
+{
+	SyncDeviceScope scope;
+	Datum		values[NATTS_SCOPE];
+	bool		nulls[NATTS_SCOPE];
+
+	Assert(desc->natts == NATTS_SCOPE);
+	for (int i = 0; i < NATTS_SCOPE; i++)
+		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+
+	scope.scope = TextDatumGetCString(values[ANUM_SCOPE_SCOPE - 1]);
+	scope.can_push = DatumGetBool(values[ANUM_SCOPE_CAN_PUSH - 1]);
+	scope.can_pull = DatumGetBool(values[ANUM_SCOPE_CAN_PULL - 1]);
+	scope.granted_node = DatumGetInt32(values[ANUM_SCOPE_GRANTED_NODE - 1]);
+	scope.granted_xid = DatumGetPosition(values[ANUM_SCOPE_GRANTED_XID - 1]);
+	scope.revoked_node = 0;
+	scope.revoked_xid = 0;
+	if (!nulls[ANUM_SCOPE_REVOKED_NODE - 1])
+	{
+		scope.revoked_node = DatumGetInt32(values[ANUM_SCOPE_REVOKED_NODE - 1]);
+		scope.revoked_xid = DatumGetPosition(values[ANUM_SCOPE_REVOKED_XID - 1]);
+	}
+	return scope;
+}
+
+static int
+scope_compare(const void *a, const void *b)
+{
+	return strcmp(((const SyncDeviceScope *) a)->scope,
+				  ((const SyncDeviceScope *) b)->scope);
+}
+
+SyncDeviceScope *
+sync_device_find_scope(SyncDeviceScope *scopes, int nscopes, const char *scope)
+{
+	SyncDeviceScope key;
+
+	key.scope = (char *) scope;
+	return bsearch(&key, scopes, nscopes, sizeof(SyncDeviceScope), scope_compare);
+}
