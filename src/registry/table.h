@@ -48,6 +48,7 @@ typedef struct SyncColumn
 	AttrNumber	attnum;			/* in the (root) relation */
 	char	   *name;
 	Oid			type;
+	Oid			base_type;		/* type, or what it is a domain over */
 	int32		typmod;
 	Oid			collation;
 	int16		typlen;
@@ -72,6 +73,8 @@ typedef struct SyncColumn
 typedef struct SyncTable
 {
 	int32		table_id;
+	uint64		version;		/* no other description in this backend has the
+								 * same: what is derived from it may key on it */
 	uint64		generation;		/* no two descriptions ever built by a backend
 								 * have the same: plans are kept under it */
 	Oid			relid;			/* the table, or the root of its partitions */
@@ -83,6 +86,7 @@ typedef struct SyncTable
 	int			ncolumns;
 	SyncColumn *columns;		/* live columns but _sync, ascending column_id */
 	int16		max_column_id;	/* largest ever registered, dropped included */
+	int16		enabled_columns;	/* column ids up to this existed when enabled */
 	int			nkeys;
 	int		   *key;			/* indexes into columns, in primary key order */
 	Oid		   *key_eq;			/* btree equality operator per key column (type = type) */
@@ -96,17 +100,27 @@ typedef struct SyncTable
 	int			rank;			/* parents have smaller ranks than children;
 								 * cycles broken somewhere */
 	int			nparents;
-	int32	   *parents;		/* table_ids that foreign keys refer to, directly */
+	int32	   *parents;		/* table_ids that foreign keys refer to, directly;
+								 * its own too */
 	bool		has_before_insert;	/* user row triggers other than ours, enabled */
 	bool		has_before_update;
 	bool		has_other_triggers; /* any other user trigger or rule, AFTER included */
 	bool		has_generated;
 	bool		has_defaults;	/* any non-key column with a default */
 	bool		needs_modes;	/* any column's needs_modes */
+	bool		key_needs_modes;	/* a key column's or the scope column's */
 	bool		has_counters_or_sets;
+	int16	   *by_attnum;		/* [natts]: index into columns, or -1; private */
+	int16	   *by_name;		/* [ncolumns]: columns in order of name; private */
+	int			natts;
 } SyncTable;
 
-/* Look-ups.  NULL where not tracked (or not enabled). */
+/*
+ * Look-ups.  NULL where not tracked (or not enabled).  By relid, which is how a
+ * writer comes in, raises 55000 where a tracked table has lost its key or clock
+ * column, and registers columns that were added while no event trigger ran;
+ * the others pass over a table in that state.
+ */
 extern SyncTable *sync_table_by_relid(Oid relid);	/* root or partition */
 extern SyncTable *sync_table_by_id(int32 table_id);
 extern SyncTable *sync_table_by_name(const char *wire_name, int len);

@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * value.c
+ *	  Values between SQL and deltas: canonical text, whatever the session's
+ *	  settings.
+ *
+ * The modes are those of pg_dump, set for the length of a conversion in a nest
+ * level of their own, as postgres_fdw does.  A setting that already holds is
+ * left alone, because setting one costs more than converting a value.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "registry/value.h"
+#include "types/orset.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/pg_locale.h"
+#include "utils/xml.h"
+
+#define SAFE_SEARCH_PATH	"pg_catalog, pg_temp"
+
+static void set_mode(const char *name, const char *value);
+static Datum call_input(SyncColumn *column, char *str);
+static char *value_string(const SyncColumn *column, const DeltaValue *value);
+static char *orset_to_json(Datum value);
+static bool json_is_as_sent(SyncColumn *column, const DeltaValue *sent,
+							Datum stored);
+static bool orset_is_as_sent(const DeltaValue *sent, Datum stored);
+static bool same_bytes(const char *a, int alen, const char *b, int blen);
+
+/*
+ * Set what is not yet as it must be; the nest level to hand to value_modes_end.
+ */
+int
+value_modes_begin(void)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	if (DateStyle != USE_ISO_DATES || DateOrder != DATEORDER_MDY)
+		set_mode("datestyle", "ISO, MDY");
+	if (strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0)
+		set_mode("timezone", "UTC");
+	if (IntervalStyle != INTSTYLE_POSTGRES)
+		set_mode("intervalstyle", "postgres");
+	/* every value above zero means: the shortest text that is exact */
+	if (extra_float_digits < 1)
+		set_mode("extra_float_digits", "3");
+	if (bytea_output != BYTEA_OUTPUT_HEX)
+		set_mode("bytea_output", "hex");
+	if (xmloption != XMLOPTION_CONTENT)
+		set_mode("xmloption", "content");
+	if (strcmp(locale_monetary, "C") != 0)
+		set_mode("lc_monetary", "C");
+	if (!Array_nulls)
+		set_mode("array_nulls", "on");
+	if (quote_all_identifiers)
+		set_mode("quote_all_identifiers", "off");
+	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
+		set_mode("search_path", SAFE_SEARCH_PATH);
+	return nestlevel;
+}
+
+void
+value_modes_end(int nestlevel)
+{
+	AtEOXact_GUC(true, nestlevel);
+}
+
+static void
+set_mode(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+value_to_delta(SyncColumn *column, Datum value, bool isnull,
+			   DeltaValue *result)
+{
+	char	   *text;
+
+	result->data = NULL;
+	result->len = 0;
+	if (isnull)
+	{
+		result->kind = DELTA_NULL;
+		return;
+	}
+	if (column->value_class == VALUE_BOOL)
+	{
+		result->kind = DatumGetBool(value) ? DELTA_TRUE : DELTA_FALSE;
+		return;
+	}
+
+	text = value_to_text(column, value);
+	switch (column->value_class)
+	{
+		case VALUE_NUMBER:
+			result->kind = DELTA_NUMBER;
+			break;
+		case VALUE_ORSET:
+			result->kind = DELTA_JSON;
+			break;
+		case VALUE_JSON:
+			delta_value_from_json(text, strlen(text), result);
+			return;
+		case VALUE_TEXT:
+		case VALUE_BOOL:
+			result->kind = DELTA_STRING;
+			break;
+	}
+	result->data = text;
+	result->len = strlen(text);
+}
+
+Datum
+value_from_delta(SyncColumn *column, const DeltaValue *value, bool *isnull)
+{
+	Assert(column->value_class != VALUE_ORSET);
+
+	*isnull = value->kind == DELTA_NULL;
+	if (*isnull)
+		return call_input(column, NULL);	/* a domain may object */
+
+	if (column->value_class == VALUE_JSON)
+	{
+		StringInfoData buf;
+
+		initStringInfo(&buf);
+		delta_value_to_json(&buf, value);
+		return call_input(column, buf.data);
+	}
+	if (column->value_class == VALUE_BOOL &&
+		(value->kind == DELTA_TRUE || value->kind == DELTA_FALSE))
+		return BoolGetDatum(value->kind == DELTA_TRUE);
+	return call_input(column, value_string(column, value));
+}
+
+/* The column type's input function, with its typmod. */
+static Datum
+call_input(SyncColumn *column, char *str)
+{
+	return InputFunctionCall(&column->input, str, column->typioparam,
+							 column->typmod);
+}
+
+/*
+ * The text of a value for a type's input function.
+ */
+static char *
+value_string(const SyncColumn *column, const DeltaValue *value)
+{
+	switch (value->kind)
+	{
+		case DELTA_FALSE:
+			return pstrdup("false");
+		case DELTA_TRUE:
+			return pstrdup("true");
+		case DELTA_NUMBER:
+		case DELTA_STRING:
+			if (memchr(value->data, '\0', value->len) != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+						 errmsg("value for column \"%s\" contains a zero byte",
+								column->name)));
+			return pnstrdup(value->data, value->len);
+		case DELTA_NULL:
+		case DELTA_JSON:
+		case DELTA_LIST:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("column \"%s\" of type %s cannot take a JSON object or array",
+					column->name, format_type_be(column->type)),
+			 errhint("Send the type's text form as a string.")));
+	return NULL;				/* keep compiler quiet */
+}
+
+char *
+value_to_text(SyncColumn *column, Datum value)
+{
+	if (column->value_class == VALUE_ORSET)
+		return orset_to_json(value);
+	return OutputFunctionCall(&column->output, value);
+}
+
+/*
+ * The elements of a set, which come sorted, as a JSON array.
+ */
+static char *
+orset_to_json(Datum value)
+{
+	OrSetIterator it;
+	StringInfoData buf;
+	const char *data;
+	int			len;
+
+	initStringInfo(&buf);
+	orset_iterate(&it, DatumGetOrSetP(value));
+	while (orset_next(&it, &data, &len))
+	{
+		char	   *element = pnstrdup(data, len);
+
+		appendStringInfoChar(&buf, buf.len == 0 ? '[' : ',');
+		escape_json(&buf, element);
+		pfree(element);
+	}
+	appendStringInfoString(&buf, buf.len == 0 ? "[]" : "]");
+	return buf.data;
+}
+
+bool
+value_is_as_sent(SyncColumn *column, const DeltaValue *sent,
+				 Datum stored, bool isnull)
+{
+	DeltaValue	now;
+
+	if (isnull || sent->kind == DELTA_NULL)
+		return isnull && sent->kind == DELTA_NULL;
+
+	switch (column->value_class)
+	{
+		case VALUE_JSON:
+			return json_is_as_sent(column, sent, stored);
+		case VALUE_ORSET:
+			return orset_is_as_sent(sent, stored);
+		case VALUE_BOOL:
+			return sent->kind ==
+				(DatumGetBool(stored) ? DELTA_TRUE : DELTA_FALSE);
+		case VALUE_NUMBER:
+		case VALUE_TEXT:
+			break;
+	}
+
+	value_to_delta(column, stored, false, &now);
+	if (sent->kind == DELTA_TRUE || sent->kind == DELTA_FALSE)
+	{
+		const char *text = sent->kind == DELTA_TRUE ? "true" : "false";
+
+		return same_bytes(text, strlen(text), now.data, now.len);
+	}
+	return (sent->kind == DELTA_STRING || sent->kind == DELTA_NUMBER) &&
+		same_bytes(sent->data, sent->len, now.data, now.len);
+}
+
+/*
+ * jsonb is compared by value, since it never keeps the sender's spelling;
+ * json, which does, by its letters.
+ */
+static bool
+json_is_as_sent(SyncColumn *column, const DeltaValue *sent, Datum stored)
+{
+	DeltaValue	now;
+	StringInfoData buf;
+
+	if (column->type == JSONBOID)
+	{
+		initStringInfo(&buf);
+		delta_value_to_json(&buf, sent);
+		return DatumGetBool(DirectFunctionCall2(jsonb_eq,
+												call_input(column, buf.data),
+												stored));
+	}
+	value_to_delta(column, stored, false, &now);
+	return sent->kind == now.kind &&
+		same_bytes(sent->data, sent->len, now.data, now.len);
+}
+
+static bool
+orset_is_as_sent(const DeltaValue *sent, Datum stored)
+{
+	DeltaValue	list;
+	OrSetIterator it;
+	const char *cursor;
+	const char *a;
+	const char *b;
+	int			alen;
+	int			blen;
+
+	if (!delta_value_to_list(sent, &list))
+		return false;
+	cursor = list.data;
+	orset_iterate(&it, DatumGetOrSetP(stored));
+	while (orset_next(&it, &a, &alen))
+	{
+		if (!delta_list_next(&list, &cursor, &b, &blen) ||
+			!same_bytes(a, alen, b, blen))
+			return false;
+	}
+	return !delta_list_next(&list, &cursor, &b, &blen);
+}
+
+static bool
+same_bytes(const char *a, int alen, const char *b, int blen)
+{
+	return alen == blen && (alen == 0 || memcmp(a, b, alen) == 0);
+}
