@@ -1,0 +1,100 @@
+#!/bin/sh
+# tools/lint.sh: cppcheck and clang-tidy where they are installed, and our own
+# cheap checks.  Status 1 if anything is found.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+[ -n "${PG_CONFIG:-}" ] || PG_CONFIG=/usr/lib/postgresql/${PG_MAJOR:-15}/bin/pg_config
+[ -x "$PG_CONFIG" ] || PG_CONFIG=pg_config
+include=$("$PG_CONFIG" --includedir-server)
+rc=0
+bad() { printf 'lint: %s\n' "$*"; rc=1; }
+
+sources=$(find src -name '*.c' | sort)
+
+# --- tools ---
+if command -v cppcheck >/dev/null; then
+	# shellcheck disable=SC2086
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --max-configs=1 --std=c99 \
+		--enable=warning,portability,performance --suppress='*:*/postgresql/*' \
+		--suppress=missingInclude --suppress=shiftTooManyBitsSigned \
+		-Isrc -I"$include" -DPGDLLEXPORT= $sources || bad 'cppcheck found something'
+else
+	echo 'lint: cppcheck is not installed, skipped'
+fi
+if command -v clang-tidy >/dev/null; then
+	# shellcheck disable=SC2086
+	clang-tidy --quiet --warnings-as-errors='*' \
+		-checks='-*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' \
+		$sources -- -Isrc -I"$include" -D_GNU_SOURCE 2>/dev/null || bad 'clang-tidy found something'
+else
+	echo 'lint: clang-tidy is not installed, skipped'
+fi
+
+# --- one version everywhere ---
+version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" offline_sync.control)
+meta=$(sed -n 's/^  "version": *"\([^"]*\)".*/\1/p' META.json)
+provided=$(sed -n 's/^      "version": *"\([^"]*\)".*/\1/p' META.json)
+[ "$meta" = "$version.0" ] || bad "META.json has version $meta, the control file $version"
+[ "$provided" = "$version.0" ] || bad "META.json provides version $provided, the control file $version"
+grep -q "^## $version " CHANGELOG.md || bad "CHANGELOG.md has no section \"## $version\""
+
+# --- every test has its expected output, every output its test ---
+for f in sql/*.sql; do
+	[ -e "$f" ] || continue
+	name=$(basename "$f" .sql)
+	[ -s "expected/$name.out" ] || bad "$f has no expected/$name.out"
+done
+for f in expected/*.out; do
+	[ -e "$f" ] || continue
+	name=$(basename "$f" .out)
+	[ -e "sql/${name%_[0-9]}.sql" ] || [ -e "sql/$name.sql" ] || bad "$f belongs to no test"
+done
+for f in test/isolation/specs/*.spec; do
+	[ -e "$f" ] || continue
+	name=$(basename "$f" .spec)
+	[ -s "test/isolation/expected/$name.out" ] || bad "$f has no test/isolation/expected/$name.out"
+done
+ls test/t/*.pl 2>/dev/null | sed 's,.*/\([0-9]*\)_.*,\1,' | uniq -d | while read -r n; do
+	echo "lint: two TAP tests have number $n"
+done | grep . && rc=1
+
+# --- every room's .sql is in the install script ---
+for f in $(find src -name '*.sql' | sort); do
+	grep -q "$f" Makefile || bad "$f is not listed in the Makefile"
+done
+for f in $(sed -n 's/^[[:space:]]*\(src\/[a-z_/]*\.sql\).*/\1/p' Makefile); do
+	[ -e "$f" ] || bad "the Makefile lists $f, which is not there"
+done
+
+# --- house rules that grep can see ---
+# elog(ERROR) is for what cannot happen; what a user can meet has an errcode.
+# A message that speaks of the user's things is a user's message.
+grep -nE 'elog\(ERROR, *"[^"]*(must|cannot|invalid|not allowed|not tracked|does not exist|permission|exceeds|already|malformed|too (big|large|many))' $sources &&
+	bad 'elog(ERROR) for what a user can meet: use ereport with an errcode'
+# primary messages: lower case, no period
+grep -nE 'errmsg\("([A-Z][a-z]|[^"]*\.")' $sources |
+	grep -vE 'errmsg\("(JSON|SQL|WAL)' && bad 'a primary message starts in upper case or ends with a period'
+# hints and details are sentences
+grep -nE 'err(hint|detail)\("[a-z][^"]*"' $sources && bad 'a hint or detail does not start as a sentence'
+grep -nE '^[^"]*[^:"]//' $sources $(find src -name '*.h') && bad '// comment'
+grep -nE '\b(TODO|FIXME|XXX|HACK)\b' -r src sql test demo bench tools/*.sh doc README.md 2>/dev/null |
+	grep -vE 'tools/lint.sh|X_X|MAKE_SQLSTATE|ERRCODE|mktemp' && bad 'left undone'
+# types and the decision are pure
+grep -nE '#include "(catalog|executor/spi|utils/(guc|timestamp|syscache|lsyscache|rel|snapmgr)|access/(xact|transam))' \
+	$(ls src/types/*.[ch] src/merge/decide.[ch] 2>/dev/null) &&
+	bad 'a pure file includes a header of the catalog, SPI, the clock or the settings'
+# non-static functions carry their module's prefix (STYLE 2): main, _PG_init and
+# Pg_* are the server's
+for f in $(find src -name '*.sql'); do
+	awk -v file="$f" '
+		/^CREATE (OR REPLACE )?FUNCTION/ { fn = $0; body = "" }
+		fn != "" { body = body " " $0 }
+		fn != "" && /;[ \t]*(--.*)?$/ {
+			if (body !~ /(IMMUTABLE|STABLE|VOLATILE)/) print file ": no volatility: " fn
+			if (body !~ /PARALLEL (SAFE|RESTRICTED|UNSAFE)/) print file ": no PARALLEL: " fn
+			fn = ""
+		}' "$f"
+done | grep . && rc=1
+
+[ $rc = 0 ] && echo 'lint: nothing found'
+exit $rc
