@@ -1,0 +1,412 @@
+/*-------------------------------------------------------------------------
+ *
+ * journal.c
+ *	  Writing and reading the journal and the conflicts.
+ *
+ * The ranges of seqs that a device's journal rows stored are disjoint, since a
+ * seq is new only once.  So the one row that may hold a seq is the first in the
+ * index (device, last_seq) with last_seq >= seq.  Rows that stored nothing, of
+ * which a hostile device can make any number, all get last_seq 0 and are never
+ * met on the way.
+ *
+ * Written without SPI: one heap insert for a push, and as many conflicts in a
+ * batch as fit into a few pages.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "audit/journal.h"
+#include "catalog/indexing.h"
+#include "compat.h"
+#include "executor/tuptable.h"
+#include "log/state.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+/* offline_sync.journal */
+#define ANUM_JOURNAL_RECONCILIATION	1
+#define ANUM_JOURNAL_DEVICE			2
+#define ANUM_JOURNAL_FIRST_SEQ		3
+#define ANUM_JOURNAL_LAST_SEQ		4
+#define ANUM_JOURNAL_NODE			5
+#define ANUM_JOURNAL_XID			6
+#define ANUM_JOURNAL_RECEIVED_AT	7
+#define ANUM_JOURNAL_ROLE			8
+#define ANUM_JOURNAL_STATUS			9
+#define ANUM_JOURNAL_DELTA			10
+#define ANUM_JOURNAL_OUTCOMES		11
+#define ANUM_JOURNAL_DETAILS		12
+#define NATTS_JOURNAL				12
+
+/* offline_sync.conflict */
+#define ANUM_CONFLICT_CONFLICT			1
+#define ANUM_CONFLICT_RECONCILIATION	2
+#define ANUM_CONFLICT_DEVICE			3
+#define ANUM_CONFLICT_SEQ				4
+#define ANUM_CONFLICT_SCOPE				5
+#define ANUM_CONFLICT_TABLE_ID			6
+#define ANUM_CONFLICT_KEY				7
+#define ANUM_CONFLICT_COLUMN_ID			8
+#define ANUM_CONFLICT_POLICY			9
+#define ANUM_CONFLICT_DECISION			10
+#define ANUM_CONFLICT_STATE				11
+#define ANUM_CONFLICT_CURRENT_VALUE		12
+#define ANUM_CONFLICT_INCOMING_VALUE	13
+#define ANUM_CONFLICT_CURRENT_HLC		14
+#define ANUM_CONFLICT_INCOMING_HLC		15
+#define ANUM_CONFLICT_CURRENT_REPLICA	16
+#define ANUM_CONFLICT_INCOMING_REPLICA	17
+#define ANUM_CONFLICT_DETECTED_AT		18
+#define ANUM_CONFLICT_RESOLVED_AT		19
+#define ANUM_CONFLICT_RESOLVED_BY		20
+#define NATTS_CONFLICT					20
+
+/* conflicts inserted at a time */
+#define CONFLICT_BATCH				100
+
+/* an xid8 column as the number that positions are, and back */
+#define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
+#define PositionGetDatum(x) \
+	FullTransactionIdGetDatum(FullTransactionIdFromU64(x))
+
+struct JournalScan
+{
+	Relation	rel;
+	Relation	index;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+};
+
+static HeapTuple journal_fetch(Relation rel, Relation index,
+							   const pg_uuid_t *device, int64 seq,
+							   Snapshot snapshot);
+static JournalPosition journal_position(HeapTuple tuple, TupleDesc desc);
+static JournalRow *journal_row(HeapTuple tuple, TupleDesc desc);
+static void conflict_values(const ConflictRow *row, Datum *values, bool *nulls);
+static void conflict_insert_batch(Relation rel, CatalogIndexState indexes,
+								  const ConflictRow *rows, int nrows);
+
+void
+journal_new_id(pg_uuid_t *id)
+{
+	uint64		ms;
+
+	if (!pg_strong_random(id->data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+
+	ms = HLC_MS(hlc_from_timestamptz(GetCurrentTimestamp(), 0));
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+	id->data[6] = (id->data[6] & 0x0f) | 0x70;	/* version 7 */
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;	/* variant */
+}
+
+void
+journal_insert(const JournalRow *row)
+{
+	Relation	rel = state_open("journal", RowExclusiveLock);
+	bool		is_stored = row->first_seq <= row->last_seq;
+	Datum		values[NATTS_JOURNAL];
+	bool		nulls[NATTS_JOURNAL] = {false};
+	HeapTuple	tuple;
+
+	values[ANUM_JOURNAL_RECONCILIATION - 1] = UUIDPGetDatum(&row->reconciliation);
+	values[ANUM_JOURNAL_DEVICE - 1] = UUIDPGetDatum(&row->device);
+	values[ANUM_JOURNAL_FIRST_SEQ - 1] = Int64GetDatum(Max(row->first_seq, 1));
+	values[ANUM_JOURNAL_LAST_SEQ - 1] = Int64GetDatum(is_stored ? row->last_seq : 0);
+	values[ANUM_JOURNAL_NODE - 1] = Int32GetDatum(row->node);
+	values[ANUM_JOURNAL_XID - 1] = PositionGetDatum(row->xid);
+	values[ANUM_JOURNAL_RECEIVED_AT - 1] = TimestampTzGetDatum(row->received_at);
+	values[ANUM_JOURNAL_ROLE - 1] = CStringGetTextDatum(row->role);
+	values[ANUM_JOURNAL_STATUS - 1] = CStringGetTextDatum(row->status);
+	values[ANUM_JOURNAL_DELTA - 1] = DeltaPGetDatum(row->delta);
+	values[ANUM_JOURNAL_OUTCOMES - 1] = JsonbPGetDatum(row->outcomes);
+	values[ANUM_JOURNAL_DETAILS - 1] = JsonbPGetDatum(row->details);
+
+	Assert(RelationGetDescr(rel)->natts == NATTS_JOURNAL);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
+
+JournalRow *
+journal_find(const pg_uuid_t *device, int64 seq, Snapshot snapshot)
+{
+	Relation	rel = state_open("journal", AccessShareLock);
+	Relation	index = index_open(state_index("journal_device"), AccessShareLock);
+	HeapTuple	tuple = journal_fetch(rel, index, device, seq, snapshot);
+	JournalRow *row = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		row = journal_row(tuple, RelationGetDescr(rel));
+		heap_freetuple(tuple);
+	}
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return row;
+}
+
+/* The tuple, palloc'd, whose range holds this seq; or NULL. */
+static HeapTuple
+journal_fetch(Relation rel, Relation index, const pg_uuid_t *device, int64 seq,
+			  Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], ANUM_JOURNAL_DEVICE, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(device));
+	ScanKeyInit(&keys[1], ANUM_JOURNAL_LAST_SEQ, BTGreaterEqualStrategyNumber,
+				F_INT8GE, Int64GetDatum(Max(seq, 1)));
+	scan = systable_beginscan_ordered(rel, index, snapshot, lengthof(keys), keys);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple) &&
+		journal_position(tuple, RelationGetDescr(rel)).first_seq <= seq)
+		tuple = heap_copytuple(tuple);
+	else
+		tuple = NULL;			/* pruned, or not there yet */
+	systable_endscan_ordered(scan);
+	return tuple;
+}
+
+/* Fixed-length columns only: the delta stays in its toast table. */
+static JournalPosition
+journal_position(HeapTuple tuple, TupleDesc desc)
+{
+	JournalPosition position;
+	bool		isnull;
+
+	position.first_seq = DatumGetInt64(heap_getattr(tuple, ANUM_JOURNAL_FIRST_SEQ,
+													desc, &isnull));
+	position.last_seq = DatumGetInt64(heap_getattr(tuple, ANUM_JOURNAL_LAST_SEQ,
+												   desc, &isnull));
+	position.node = DatumGetInt32(heap_getattr(tuple, ANUM_JOURNAL_NODE,
+											   desc, &isnull));
+	position.xid = DatumGetPosition(heap_getattr(tuple, ANUM_JOURNAL_XID,
+												 desc, &isnull));
+	return position;
+}
+
+static JournalRow *
+journal_row(HeapTuple tuple, TupleDesc desc)
+{
+	JournalRow *row = palloc(sizeof(JournalRow));
+	Datum		values[NATTS_JOURNAL];
+	bool		nulls[NATTS_JOURNAL];
+
+	Assert(desc->natts == NATTS_JOURNAL);
+	heap_deform_tuple(tuple, desc, values, nulls);
+	row->reconciliation = *DatumGetUUIDP(values[ANUM_JOURNAL_RECONCILIATION - 1]);
+	row->device = *DatumGetUUIDP(values[ANUM_JOURNAL_DEVICE - 1]);
+	row->first_seq = DatumGetInt64(values[ANUM_JOURNAL_FIRST_SEQ - 1]);
+	row->last_seq = DatumGetInt64(values[ANUM_JOURNAL_LAST_SEQ - 1]);
+	row->node = DatumGetInt32(values[ANUM_JOURNAL_NODE - 1]);
+	row->xid = DatumGetPosition(values[ANUM_JOURNAL_XID - 1]);
+	row->received_at = DatumGetTimestampTz(values[ANUM_JOURNAL_RECEIVED_AT - 1]);
+	row->role = TextDatumGetCString(values[ANUM_JOURNAL_ROLE - 1]);
+	row->status = TextDatumGetCString(values[ANUM_JOURNAL_STATUS - 1]);
+
+	/* copies, since the tuple goes */
+	row->delta = (DeltaData *)
+		PG_DETOAST_DATUM_COPY(values[ANUM_JOURNAL_DELTA - 1]);
+	row->outcomes = (Jsonb *)
+		PG_DETOAST_DATUM_COPY(values[ANUM_JOURNAL_OUTCOMES - 1]);
+	row->details = (Jsonb *)
+		PG_DETOAST_DATUM_COPY(values[ANUM_JOURNAL_DETAILS - 1]);
+	return row;
+}
+
+JournalScan *
+journal_scan_begin(const pg_uuid_t *device, int64 from_seq, Snapshot snapshot)
+{
+	JournalScan *scan = palloc(sizeof(JournalScan));
+	ScanKeyData keys[3];
+
+	scan->rel = state_open("journal", AccessShareLock);
+	scan->index = index_open(state_index("journal_device"), AccessShareLock);
+	scan->snapshot = RegisterSnapshot(snapshot);
+
+	ScanKeyInit(&keys[0], ANUM_JOURNAL_DEVICE, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(device));
+	ScanKeyInit(&keys[1], ANUM_JOURNAL_LAST_SEQ, BTGreaterEqualStrategyNumber,
+				F_INT8GE, Int64GetDatum(1));
+	ScanKeyInit(&keys[2], ANUM_JOURNAL_LAST_SEQ, BTLessEqualStrategyNumber,
+				F_INT8LE, Int64GetDatum(from_seq));
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index,
+											scan->snapshot, lengthof(keys), keys);
+	return scan;
+}
+
+bool
+journal_scan_next(JournalScan *scan, JournalPosition *position)
+{
+	HeapTuple	tuple;
+
+	CHECK_FOR_INTERRUPTS();
+	tuple = systable_getnext_ordered(scan->scan, BackwardScanDirection);
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	*position = journal_position(tuple, RelationGetDescr(scan->rel));
+	return true;
+}
+
+void
+journal_scan_end(JournalScan *scan)
+{
+	systable_endscan_ordered(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->rel, AccessShareLock);
+	pfree(scan);
+}
+
+void
+journal_tag_positions(int ntags, const OrSetTag *tags, Snapshot snapshot,
+					  JournalPosition *positions)
+{
+	Relation	rel = state_open("journal", AccessShareLock);
+	Relation	index = index_open(state_index("journal_device"), AccessShareLock);
+	JournalPosition last = {0};
+
+	for (int i = 0; i < ntags; i++)
+	{
+		int64		seq = (int64) Min(tags[i].counter, PG_INT64_MAX);
+		bool		is_same = i > 0 &&
+			memcmp(&tags[i].replica, &tags[i - 1].replica, UUID_LEN) == 0 &&
+			seq >= last.first_seq && seq <= last.last_seq;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_same)
+		{
+			HeapTuple	tuple = journal_fetch(rel, index, &tags[i].replica, seq,
+											  snapshot);
+
+			if (HeapTupleIsValid(tuple))
+			{
+				last = journal_position(tuple, RelationGetDescr(rel));
+				heap_freetuple(tuple);
+			}
+			else
+			{
+				/* remember the answer for this seq only */
+				last.first_seq = last.last_seq = seq;
+				last.node = 0;
+				last.xid = 0;
+			}
+		}
+		positions[i] = last;
+	}
+
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+}
+
+/* ---- conflicts ---- */
+
+void
+conflict_insert(const ConflictRow *rows, int nrows)
+{
+	Relation	rel;
+	CatalogIndexState indexes;
+
+	if (nrows == 0)
+		return;
+
+	rel = state_open("conflict", RowExclusiveLock);
+	indexes = CatalogOpenIndexes(rel);
+	for (int i = 0; i < nrows; i += CONFLICT_BATCH)
+	{
+		CHECK_FOR_INTERRUPTS();
+		conflict_insert_batch(rel, indexes, rows + i,
+							  Min(CONFLICT_BATCH, nrows - i));
+	}
+	CatalogCloseIndexes(indexes);
+	table_close(rel, NoLock);
+}
+
+static void
+conflict_insert_batch(Relation rel, CatalogIndexState indexes,
+					  const ConflictRow *rows, int nrows)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleTableSlot *slots[CONFLICT_BATCH];
+	MemoryContext batch_context;
+	MemoryContext old_context;
+
+	Assert(desc->natts == NATTS_CONFLICT);
+	batch_context = AllocSetContextCreate(CurrentMemoryContext,
+										  "offline_sync conflicts",
+										  ALLOCSET_DEFAULT_SIZES);
+	old_context = MemoryContextSwitchTo(batch_context);
+	for (int i = 0; i < nrows; i++)
+	{
+		Datum		values[NATTS_CONFLICT];
+		bool		nulls[NATTS_CONFLICT];
+
+		conflict_values(&rows[i], values, nulls);
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], false);
+	}
+	CatalogTuplesMultiInsertWithInfo(rel, slots, nrows, indexes);
+	for (int i = 0; i < nrows; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(batch_context);
+}
+
+/* The columns of a new conflict, palloc'd where they are by reference. */
+static void
+conflict_values(const ConflictRow *row, Datum *values, bool *nulls)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	bytea	   *key = palloc(VARHDRSZ + row->keylen);
+
+	journal_new_id(id);
+	SET_VARSIZE(key, VARHDRSZ + row->keylen);
+	memcpy(VARDATA(key), row->key, row->keylen);
+
+	memset(values, 0, NATTS_CONFLICT * sizeof(Datum));
+	memset(nulls, false, NATTS_CONFLICT * sizeof(bool));
+	values[ANUM_CONFLICT_CONFLICT - 1] = UUIDPGetDatum(id);
+	values[ANUM_CONFLICT_RECONCILIATION - 1] = UUIDPGetDatum(&row->reconciliation);
+	values[ANUM_CONFLICT_DEVICE - 1] = UUIDPGetDatum(&row->device);
+	values[ANUM_CONFLICT_SEQ - 1] = Int64GetDatum(row->seq);
+	if (row->scope != NULL)
+		values[ANUM_CONFLICT_SCOPE - 1] = CStringGetTextDatum(row->scope);
+	else
+		nulls[ANUM_CONFLICT_SCOPE - 1] = true;
+	values[ANUM_CONFLICT_TABLE_ID - 1] = Int32GetDatum(row->table_id);
+	values[ANUM_CONFLICT_KEY - 1] = PointerGetDatum(key);
+	values[ANUM_CONFLICT_COLUMN_ID - 1] = Int32GetDatum(row->column_id);
+	nulls[ANUM_CONFLICT_COLUMN_ID - 1] = row->column_id == 0;
+	values[ANUM_CONFLICT_POLICY - 1] = CStringGetTextDatum(row->policy);
+	values[ANUM_CONFLICT_DECISION - 1] = CStringGetTextDatum(row->decision);
+	values[ANUM_CONFLICT_STATE - 1] = CStringGetTextDatum(row->state);
+	values[ANUM_CONFLICT_CURRENT_VALUE - 1] = JsonbPGetDatum(row->current_value);
+	nulls[ANUM_CONFLICT_CURRENT_VALUE - 1] = row->current_value == NULL;
+	values[ANUM_CONFLICT_INCOMING_VALUE - 1] = JsonbPGetDatum(row->incoming_value);
+	nulls[ANUM_CONFLICT_INCOMING_VALUE - 1] = row->incoming_value == NULL;
+	values[ANUM_CONFLICT_CURRENT_HLC - 1] = HlcGetDatum(row->current_hlc);
+	values[ANUM_CONFLICT_INCOMING_HLC - 1] = HlcGetDatum(row->incoming_hlc);
+	values[ANUM_CONFLICT_CURRENT_REPLICA - 1] = UUIDPGetDatum(&row->current_replica);
+	values[ANUM_CONFLICT_INCOMING_REPLICA - 1] = UUIDPGetDatum(&row->incoming_replica);
+	values[ANUM_CONFLICT_DETECTED_AT - 1] = TimestampTzGetDatum(row->detected_at);
+	nulls[ANUM_CONFLICT_RESOLVED_AT - 1] = true;
+	nulls[ANUM_CONFLICT_RESOLVED_BY - 1] = true;
+}
