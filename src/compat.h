@@ -14,6 +14,12 @@
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#include "nodes/miscnodes.h"
+#endif
+
+/* Input functions report bad input softly where the server can take it (16). */
+#if PG_VERSION_NUM < 160000
+#define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
 #endif							/* OFFLINE_SYNC_COMPAT_H */
