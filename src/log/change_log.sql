@@ -2,7 +2,7 @@
 -- The change log and the tombstones
 -- ---------------------------------------------------------------------------
 CREATE TABLE offline_sync.change_log (
-    scope       text,                             -- NULL: an event for every scope
+    scope       text        COLLATE "C",          -- NULL: an event for every scope
     node        int         NOT NULL,
     xid         xid8        NOT NULL,
     part        int         NOT NULL,
@@ -10,15 +10,22 @@ CREATE TABLE offline_sync.change_log (
     key         bytea       NOT NULL
 );
 CREATE INDEX change_log_position ON offline_sync.change_log (scope, node, xid, part);
+COMMENT ON TABLE offline_sync.change_log IS 'which rows were written at which position: where to look, not what is true';
 
+-- Not unique: two transactions that delete a key that is not there both leave
+-- a tombstone, and neither waits for the other.  Readers take them together.
 CREATE TABLE offline_sync.tombstone (
     table_id    int         NOT NULL,
     key         bytea       NOT NULL,
-    scope       text,
+    scope       text        COLLATE "C",          -- NULL: in none
     node        int         NOT NULL,             -- position of the latest delete
     xid         xid8        NOT NULL,
     clock       row_clock   NOT NULL,
-    image       jsonb,                            -- {"<column id>": text or null}
-    CONSTRAINT tombstone_pkey PRIMARY KEY (table_id, key)
+    image       jsonb                             -- {"<column id>": text or null}
 );
+CREATE INDEX tombstone_key ON offline_sync.tombstone (table_id, key);
 ALTER TABLE offline_sync.tombstone ALTER COLUMN clock SET STORAGE MAIN;
+COMMENT ON TABLE offline_sync.tombstone IS 'row clocks and last images of deleted rows';
+
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.change_log', '');
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.tombstone', '');

@@ -18,6 +18,22 @@
 extern Relation state_open(const char *name, LOCKMODE lockmode);
 extern Oid	state_index(const char *name);
 
+/* The same without an error: InvalidOid where it is not there (the extension was
+ * dropped in this very transaction). */
+extern Oid	state_find(const char *name);
+
+/*
+ * Inserting many rows into a state table: collected and written in batches.  For
+ * tables whose indexes have neither expressions nor predicates.  Defaults and CHECK constraints are
+ * not applied.  Written at the latest by state_writer_end; visible after CommandCounterIncrement().
+ */
+typedef struct StateWriter StateWriter;
+
+extern StateWriter *state_writer_begin(const char *name);
+extern Relation state_writer_relation(StateWriter *writer);
+extern void state_writer_put(StateWriter *writer, Datum *values, bool *nulls);
+extern void state_writer_end(StateWriter *writer);
+
 /*
  * Become the owner of the state tables, for SPI on them with a safe search_path (pg_catalog, the
  * extension's schema, pg_temp); the caller has been checked.  Undone by state_restore_user, or by an error.

@@ -1,0 +1,399 @@
+/*-------------------------------------------------------------------------
+ *
+ * change_log.c
+ *	  The change log: collecting entries, writing them in parts, scanning.
+ *
+ * Collecting is cheap, since it happens once for each row written: the key is
+ * copied, and an entry that is there already is not repeated.  The entries of a
+ * part are sorted by scope before they are written, so that neighbours in the
+ * heap are neighbours in the index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "log/change_log.h"
+#include "log/pending.h"
+#include "log/state.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+/* columns of offline_sync.change_log; the first four are the index's, too */
+#define Anum_change_log_scope	1
+#define Anum_change_log_node	2
+#define Anum_change_log_xid		3
+#define Anum_change_log_part	4
+#define Anum_change_log_table_id 5
+#define Anum_change_log_key		6
+#define Natts_change_log		6
+
+struct ChangeLogScan
+{
+	Relation	rel;
+	Relation	index;
+	SysScanDesc scan;
+	Snapshot	snapshot;
+	text	   *scope;			/* NULL: events */
+	int32		node;
+	uint64		from_xid;		/* of the stretch being scanned */
+	uint64		to_xid;
+	uint64		last_xid;		/* end of the whole scan */
+	bytea	   *key;			/* a detoasted copy to be freed, or NULL */
+};
+
+static bool same_scope(const text *a, const text *b);
+static text *share_scope(const PendingLevel *level, const text *scope);
+static int	compare_entries(const void *a, const void *b);
+
+static void scope_key(ScanKey key, const text *scope);
+static void node_key(ScanKey key, int32 node);
+static void begin_stretch(ChangeLogScan *scan, uint64 from_xid, uint64 to_xid,
+						  int32 from_part);
+static Datum get_column(Relation rel, HeapTuple tuple, int attnum, bool *isnull);
+static bool next_scope(Relation rel, Relation index, Snapshot snapshot,
+					   text **scope);
+static uint64 max_xid(Relation rel, Relation index, const text *scope,
+					  int32 node, Snapshot snapshot);
+
+/* ----------------------------------------------------------------
+ * Collecting and writing
+ * ---------------------------------------------------------------- */
+
+void
+change_log_add(const char *scope, int32 table_id, const char *key, int keylen)
+{
+	PendingEntry entry;
+
+	entry.table_id = table_id;
+	entry.scope = scope == NULL ? NULL : cstring_to_text(scope);
+	entry.key = (bytea *) cstring_to_text_with_len(key, keylen);
+	entry.hash = hash_combine(hash_bytes((const unsigned char *) key, keylen),
+							  murmurhash32((uint32) table_id));
+	change_log_collect(pending_level(), &entry);
+	pfree(entry.key);
+	if (entry.scope != NULL)
+		pfree(entry.scope);
+}
+
+void
+change_log_collect(PendingLevel *level, const PendingEntry *entry)
+{
+	uint32		probe = entry->hash;
+	PendingEntry *fresh;
+	MemoryContext old_context;
+	int			i;
+
+	while ((i = pending_index_next(&level->entry_index, &probe)) >= 0)
+	{
+		PendingEntry *old = &level->entries[i];
+
+		if (old->hash == entry->hash && old->table_id == entry->table_id &&
+			VARSIZE(old->key) == VARSIZE(entry->key) &&
+			memcmp(old->key, entry->key, VARSIZE(entry->key)) == 0 &&
+			same_scope(old->scope, entry->scope))
+			return;
+	}
+
+	old_context = MemoryContextSwitchTo(level->context);
+	if (level->nentries == level->maxentries)
+	{
+		level->maxentries = Max(8, 2 * level->maxentries);
+		if (level->entries == NULL)
+			level->entries = palloc(level->maxentries * sizeof(PendingEntry));
+		else
+			level->entries = repalloc(level->entries,
+									  level->maxentries * sizeof(PendingEntry));
+	}
+	fresh = &level->entries[level->nentries];
+	fresh->hash = entry->hash;
+	fresh->table_id = entry->table_id;
+	fresh->scope = share_scope(level, entry->scope);
+	fresh->key = DatumGetByteaPCopy(PointerGetDatum(entry->key));
+	level->nentries++;
+	pending_index_add(level->context, &level->entry_index, level->entries,
+					  sizeof(PendingEntry), level->nentries);
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Write a level's entries as one part. */
+void
+change_log_write(PendingLevel *level, int32 node, uint64 xid, int32 part)
+{
+	StateWriter *writer = state_writer_begin("change_log");
+	Datum		values[Natts_change_log];
+	bool		nulls[Natts_change_log] = {false};
+	int			i;
+
+	qsort(level->entries, level->nentries, sizeof(PendingEntry),
+		  compare_entries);
+	values[Anum_change_log_node - 1] = Int32GetDatum(node);
+	values[Anum_change_log_xid - 1] = UInt64GetDatum(xid);
+	values[Anum_change_log_part - 1] = Int32GetDatum(part);
+	for (i = 0; i < level->nentries; i++)
+	{
+		PendingEntry *entry = &level->entries[i];
+
+		values[Anum_change_log_scope - 1] = PointerGetDatum(entry->scope);
+		nulls[Anum_change_log_scope - 1] = entry->scope == NULL;
+		values[Anum_change_log_table_id - 1] = Int32GetDatum(entry->table_id);
+		values[Anum_change_log_key - 1] = PointerGetDatum(entry->key);
+		state_writer_put(writer, values, nulls);
+	}
+	state_writer_end(writer);
+}
+
+static bool
+same_scope(const text *a, const text *b)
+{
+	if (a == b)
+		return true;
+	return a != NULL && b != NULL && VARSIZE(a) == VARSIZE(b) &&
+		memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/* A copy of the scope, or the one that the entry before has. */
+static text *
+share_scope(const PendingLevel *level, const text *scope)
+{
+	if (scope == NULL)
+		return NULL;
+	if (level->nentries > 0 &&
+		same_scope(level->entries[level->nentries - 1].scope, scope))
+		return level->entries[level->nentries - 1].scope;
+	return DatumGetTextPCopy(PointerGetDatum(scope));
+}
+
+/* By scope; any order will do as long as equal ones are together. */
+static int
+compare_entries(const void *a, const void *b)
+{
+	const text *left = ((const PendingEntry *) a)->scope;
+	const text *right = ((const PendingEntry *) b)->scope;
+	int			result;
+
+	if (left == right)
+		return 0;
+	if (left == NULL || right == NULL)
+		return left == NULL ? 1 : -1;
+	result = memcmp(VARDATA(left), VARDATA(right),
+					Min(VARSIZE(left), VARSIZE(right)) - VARHDRSZ);
+	if (result != 0)
+		return result;
+	return (int) VARSIZE(left) - (int) VARSIZE(right);
+}
+
+/* ----------------------------------------------------------------
+ * Scanning
+ * ---------------------------------------------------------------- */
+
+/*
+ * The index is scanned in up to two stretches: the parts of the first
+ * transaction from from_part on, then the transactions after it.
+ */
+ChangeLogScan *
+change_log_scan_begin(const char *scope, int32 node, uint64 from_xid,
+					  int32 from_part, uint64 to_xid, Snapshot snapshot)
+{
+	ChangeLogScan *scan = palloc0(sizeof(ChangeLogScan));
+
+	scan->rel = state_open("change_log", AccessShareLock);
+	scan->index = index_open(state_index("change_log_position"),
+							 AccessShareLock);
+	scan->snapshot = RegisterSnapshot(snapshot);
+	scan->scope = scope == NULL ? NULL : cstring_to_text(scope);
+	scan->node = node;
+	scan->last_xid = to_xid;
+	if (from_part > 0 && from_xid <= to_xid)
+		begin_stretch(scan, from_xid, from_xid, from_part);
+	else
+		begin_stretch(scan, from_xid, to_xid, 0);
+	return scan;
+}
+
+bool
+change_log_scan_next(ChangeLogScan *scan, ChangeLogEntry *entry)
+{
+	HeapTuple	tuple;
+	Datum		key;
+	bool		isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (scan->key != NULL)
+		pfree(scan->key);
+	scan->key = NULL;
+
+	tuple = systable_getnext_ordered(scan->scan, ForwardScanDirection);
+	if (!HeapTupleIsValid(tuple) && scan->to_xid < scan->last_xid)
+	{
+		systable_endscan_ordered(scan->scan);
+		begin_stretch(scan, scan->to_xid + 1, scan->last_xid, 0);
+		tuple = systable_getnext_ordered(scan->scan, ForwardScanDirection);
+	}
+	if (!HeapTupleIsValid(tuple))
+		return false;
+
+	entry->xid = DatumGetUInt64(get_column(scan->rel, tuple,
+										   Anum_change_log_xid, &isnull));
+	entry->part = DatumGetInt32(get_column(scan->rel, tuple,
+										   Anum_change_log_part, &isnull));
+	entry->table_id = DatumGetInt32(get_column(scan->rel, tuple,
+											   Anum_change_log_table_id,
+											   &isnull));
+	key = get_column(scan->rel, tuple, Anum_change_log_key, &isnull);
+	scan->key = (bytea *) PG_DETOAST_DATUM_PACKED(key);
+	entry->key = VARDATA_ANY(scan->key);
+	entry->keylen = VARSIZE_ANY_EXHDR(scan->key);
+	if ((Pointer) scan->key == DatumGetPointer(key))
+		scan->key = NULL;
+	return true;
+}
+
+void
+change_log_scan_end(ChangeLogScan *scan)
+{
+	systable_endscan_ordered(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->rel, AccessShareLock);
+	if (scan->scope != NULL)
+		pfree(scan->scope);
+	if (scan->key != NULL)
+		pfree(scan->key);
+	pfree(scan);
+}
+
+uint64
+change_log_max_xid(const char *scope, int32 node, Snapshot snapshot)
+{
+	Relation	rel = state_open("change_log", AccessShareLock);
+	Relation	index = index_open(state_index("change_log_position"),
+								   AccessShareLock);
+	uint64		result;
+
+	result = max_xid(rel, index, scope == NULL ? NULL : cstring_to_text(scope),
+					 node, snapshot);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+uint64
+change_log_final_xid(int32 node, Snapshot snapshot)
+{
+	Relation	rel = state_open("change_log", AccessShareLock);
+	Relation	index = index_open(state_index("change_log_position"),
+								   AccessShareLock);
+	uint64		result = max_xid(rel, index, NULL, node, snapshot);
+	text	   *scope = NULL;
+
+	while (next_scope(rel, index, snapshot, &scope))
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = Max(result, max_xid(rel, index, scope, node, snapshot));
+	}
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static void
+begin_stretch(ChangeLogScan *scan, uint64 from_xid, uint64 to_xid,
+			  int32 from_part)
+{
+	ScanKeyData keys[5];
+
+	scan->from_xid = from_xid;
+	scan->to_xid = to_xid;
+	scope_key(&keys[0], scan->scope);
+	node_key(&keys[1], scan->node);
+	ScanKeyInit(&keys[2], Anum_change_log_xid, BTGreaterEqualStrategyNumber,
+				F_XID8GE, UInt64GetDatum(from_xid));
+	ScanKeyInit(&keys[3], Anum_change_log_xid, BTLessEqualStrategyNumber,
+				F_XID8LE, UInt64GetDatum(to_xid));
+	ScanKeyInit(&keys[4], Anum_change_log_part, BTGreaterEqualStrategyNumber,
+				F_INT4GE, Int32GetDatum(from_part));
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index,
+											scan->snapshot,
+											from_part > 0 ? 5 : 4, keys);
+}
+
+/* The next larger scope that has entries; NULL in *scope: the first. */
+static bool
+next_scope(Relation rel, Relation index, Snapshot snapshot, text **scope)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (*scope == NULL)
+		ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
+							   Anum_change_log_scope, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyInit(&key, Anum_change_log_scope, BTGreaterStrategyNumber,
+					F_TEXT_GT, PointerGetDatum(*scope));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		*scope = DatumGetTextPCopy(get_column(rel, tuple,
+											  Anum_change_log_scope, &isnull));
+	systable_endscan_ordered(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+static uint64
+max_xid(Relation rel, Relation index, const text *scope, int32 node,
+		Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	uint64		result = 0;
+	bool		isnull;
+
+	scope_key(&keys[0], scope);
+	node_key(&keys[1], node);
+	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetUInt64(get_column(rel, tuple, Anum_change_log_xid,
+										   &isnull));
+	systable_endscan_ordered(scan);
+	return result;
+}
+
+static void
+scope_key(ScanKey key, const text *scope)
+{
+	if (scope == NULL)
+		ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL,
+							   Anum_change_log_scope, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyInit(key, Anum_change_log_scope, BTEqualStrategyNumber,
+					F_TEXTEQ, PointerGetDatum(scope));
+}
+
+static void
+node_key(ScanKey key, int32 node)
+{
+	ScanKeyInit(key, Anum_change_log_node, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(node));
+}
+
+static Datum
+get_column(Relation rel, HeapTuple tuple, int attnum, bool *isnull)
+{
+	return heap_getattr(tuple, attnum, RelationGetDescr(rel), isnull);
+}

@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ *
+ * pending.c
+ *	  Levels of collected log entries and tombstones: when they are made,
+ *	  passed on, written and forgotten.
+ *
+ * Only what the current subtransaction itself collected may be written from
+ * inside it: an entry of an outer one would go with it if it aborts.  A level
+ * that is full is written when the next entry comes.  So that a loop of many
+ * small subtransactions does not fill their parent, a subtransaction writes
+ * its own entries before it commits once the parent has no room for them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "log/change_log.h"
+#include "log/node.h"
+#include "log/pending.h"
+#include "log/state.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* a level is full, too, when it takes this much memory */
+#define PENDING_MAX_BYTES	(8 * 1024 * 1024)
+
+/* ---- backend-local state, void between transactions ---- */
+
+static PendingLevel *top_level = NULL;
+static int32 next_part = 0;		/* the number of the next part that is written */
+
+static bool level_is_full(const PendingLevel *level, int more);
+static void level_write(PendingLevel *level);
+static void level_empty(PendingLevel *level, const PendingTombstone *held,
+						int nheld);
+static void level_merge(PendingLevel *into, const PendingLevel *from);
+static void pending_init(void);
+static void pending_xact_callback(XactEvent event, void *arg);
+static void pending_subxact_callback(SubXactEvent event, SubTransactionId subid,
+									 SubTransactionId parent, void *arg);
+
+PendingLevel *
+pending_top(void)
+{
+	return top_level;
+}
+
+PendingLevel *
+pending_level(void)
+{
+	int			nest_level = GetCurrentTransactionNestLevel();
+	PendingLevel *level = top_level;
+
+	if (level == NULL || level->nest_level < nest_level)
+	{
+		pending_init();
+		(void) sync_node_id();	/* fix the identity, register it if need be */
+		level = MemoryContextAllocZero(TopTransactionContext,
+									   sizeof(PendingLevel));
+		level->context = AllocSetContextCreate(TopTransactionContext,
+											   "offline_sync pending",
+											   ALLOCSET_DEFAULT_SIZES);
+		level->nest_level = nest_level;
+		level->parent = top_level;
+		top_level = level;
+	}
+	else if (level_is_full(level, 0))
+		level_write(level);
+	return level;
+}
+
+void
+change_log_flush(void)
+{
+	if (top_level != NULL &&
+		top_level->nest_level == GetCurrentTransactionNestLevel())
+		level_write(top_level);
+}
+
+void
+pending_index_add(MemoryContext context, PendingIndex *index,
+				  const void *members, Size size, int nmembers)
+{
+	int			first = nmembers - 1;
+	int			i;
+
+	if (index->nslots < 2 * nmembers)
+	{
+		if (index->slots != NULL)
+			pfree(index->slots);
+		index->nslots = Max(32, 2 * index->nslots);
+		index->slots = MemoryContextAllocZero(context,
+											  index->nslots * sizeof(int));
+		first = 0;
+	}
+	for (i = first; i < nmembers; i++)
+	{
+		uint32		probe = *(const uint32 *) ((const char *) members + i * size);
+
+		while (index->slots[probe & (index->nslots - 1)] != 0)
+			probe++;
+		index->slots[probe & (index->nslots - 1)] = i + 1;
+	}
+}
+
+static bool
+level_is_full(const PendingLevel *level, int more)
+{
+	return level->nentries + more > CHANGE_LOG_PART - 1 ||
+		level->ntombstones + more > CHANGE_LOG_PART - 1 ||
+		MemoryContextMemAllocated(level->context, false) > PENDING_MAX_BYTES;
+}
+
+/* Write what a level has collected. */
+static void
+level_write(PendingLevel *level)
+{
+	MemoryContext context;
+	MemoryContext old_context;
+	PendingTombstone *held = NULL;
+	int			nheld = 0;
+	int32		node;
+	uint64		xid;
+
+	if (level->nentries == 0 && level->ntombstones == 0)
+		return;
+
+	context = AllocSetContextCreate(CurrentMemoryContext,
+									"offline_sync pending write",
+									ALLOCSET_DEFAULT_SIZES);
+	old_context = MemoryContextSwitchTo(context);
+	PushActiveSnapshot(GetLatestSnapshot());
+	node = sync_node_id();
+	xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	if (level->nentries > 0)
+		change_log_write(level, node, xid, next_part++);
+	if (level->ntombstones > 0)
+		nheld = tombstone_write(level, node, xid, &held);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	level_empty(level, held, nheld);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(context);
+}
+
+/* Empty a level but for some of its tombstones. */
+static void
+level_empty(PendingLevel *level, const PendingTombstone *held, int nheld)
+{
+	MemoryContext old_content = level->context;
+	int			i;
+
+	level->nentries = level->maxentries = 0;
+	level->entries = NULL;
+	level->ntombstones = level->maxtombstones = 0;
+	level->tombstones = NULL;
+	memset(&level->entry_index, 0, sizeof(PendingIndex));
+	memset(&level->tombstone_index, 0, sizeof(PendingIndex));
+	if (nheld == 0)
+	{
+		MemoryContextReset(level->context);
+		return;
+	}
+
+	level->context = AllocSetContextCreate(TopTransactionContext,
+										   "offline_sync pending",
+										   ALLOCSET_DEFAULT_SIZES);
+	for (i = 0; i < nheld; i++)
+		tombstone_collect(level, &held[i]);
+	MemoryContextDelete(old_content);
+}
+
+/* Pass on what a subtransaction collected. */
+static void
+level_merge(PendingLevel *into, const PendingLevel *from)
+{
+	int			i;
+
+	for (i = 0; i < from->nentries; i++)
+		change_log_collect(into, &from->entries[i]);
+	for (i = 0; i < from->ntombstones; i++)
+		tombstone_collect(into, &from->tombstones[i]);
+}
+
+static void
+pending_init(void)
+{
+	static bool is_initialized = false;
+
+	if (is_initialized)
+		return;
+	RegisterXactCallback(pending_xact_callback, NULL);
+	RegisterSubXactCallback(pending_subxact_callback, NULL);
+	is_initialized = true;
+}
+
+static void
+pending_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			/* nothing to write to where the extension has just been dropped */
+			if (top_level != NULL && OidIsValid(state_find("change_log")))
+				level_write(top_level);
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+			top_level = NULL;	/* freed with TopTransactionContext */
+			next_part = 0;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+pending_subxact_callback(SubXactEvent event, SubTransactionId subid,
+						 SubTransactionId parent_subid, void *arg)
+{
+	int			nest_level = GetCurrentTransactionNestLevel();
+	PendingLevel *level = top_level;
+	PendingLevel *parent;
+
+	if (level == NULL || level->nest_level < nest_level)
+		return;
+	parent = level->parent;
+
+	switch (event)
+	{
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			if (parent != NULL && parent->nest_level == nest_level - 1 &&
+				level_is_full(parent, Max(level->nentries, level->ntombstones)))
+				level_write(level);
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			if (parent == NULL || parent->nest_level < nest_level - 1)
+			{
+				level->nest_level--;
+				break;
+			}
+			level_merge(parent, level);
+			/* FALLTHROUGH */
+		case SUBXACT_EVENT_ABORT_SUB:
+			top_level = parent;
+			MemoryContextDelete(level->context);
+			pfree(level);
+			break;
+		default:
+			break;
+	}
+}
