@@ -29,6 +29,7 @@
 #include "executor/tuptable.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "offline_sync.h"
 #include "registry/device_row.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -222,6 +223,14 @@ char *
 device_row_uuid_text(const pg_uuid_t *uuid)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+bool
+sync_device_is_expired(const SyncDevice *device)
+{
+	int64		silence = GetCurrentTimestamp() - device->last_seen_at;
+
+	return silence / USECS_PER_MINUTE >= sync_device_expiry;
 }
 
 /* ---- writing ---- */

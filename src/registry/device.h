@@ -49,6 +49,9 @@ typedef struct SyncDeviceScope
  */
 extern SyncDevice *sync_device_get(const pg_uuid_t *uuid, bool lock);
 
+/* Has the device been silent for longer than offline_sync.device_expiry? */
+extern bool sync_device_is_expired(const SyncDevice *device);
+
 /* Store progress after a push; the device must have been locked. */
 extern void sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc);
 
