@@ -5,7 +5,7 @@ CREATE TABLE offline_sync.journal (
     reconciliation  uuid        NOT NULL CONSTRAINT journal_pkey PRIMARY KEY,
     device          uuid        NOT NULL,
     first_seq       bigint      NOT NULL,         -- of the changes that were new here
-    last_seq        bigint      NOT NULL,         -- < first_seq: nothing was stored
+    last_seq        bigint      NOT NULL,         -- 0: nothing was stored
     node            int         NOT NULL,         -- position
     xid             xid8        NOT NULL,
     received_at     timestamptz NOT NULL,
@@ -41,3 +41,9 @@ CREATE TABLE offline_sync.conflict (
 );
 CREATE INDEX conflict_device ON offline_sync.conflict (device, state);
 CREATE INDEX conflict_row ON offline_sync.conflict (table_id, key);
+
+COMMENT ON TABLE offline_sync.journal IS 'each delta as received, and what became of it: see the view sync_audit';
+COMMENT ON TABLE offline_sync.conflict IS 'concurrent writes that met: see the view sync_conflicts';
+
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.journal', '');
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.conflict', '');

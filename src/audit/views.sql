@@ -1,0 +1,176 @@
+-- ---------------------------------------------------------------------------
+-- Views: what an administrator, and an owner of devices, may see
+--
+-- The state tables are closed; the views read them with their owner's rights, so
+-- each view chooses its rows by what the caller may see:
+--
+--   devices    whose owner role the caller is a member of; all of them for those
+--              who may register devices
+--   values     of tables that the caller may SELECT.  Where row security applies
+--              to the caller, values that somebody else may have written are
+--              left out, since no policy can be asked about them any more.
+--
+-- Functions and operators run as the caller, but were looked up when the view
+-- was created: nothing in the caller's search_path can take their place.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION offline_sync.row_key_json(table_id int, key bytea)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sync_row_key_json'
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION offline_sync.row_key_json(int, bytea) IS
+    'an encoded primary key as a JSON object';
+
+CREATE VIEW offline_sync.visible_device WITH (security_barrier) AS
+SELECT d.*
+FROM offline_sync.device d
+WHERE pg_catalog.has_function_privilege(
+          'sync_register_device(uuid, text[], regrole, text, bytea, text)'::pg_catalog.regprocedure,
+          'EXECUTE')
+   OR EXISTS (SELECT FROM pg_catalog.pg_roles r
+              WHERE r.rolname = d.owner
+                AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
+COMMENT ON VIEW offline_sync.visible_device IS 'the devices that the caller may see';
+
+-- A table that is gone protects nothing any more; what it held is then for those
+-- who may read everything.
+CREATE VIEW offline_sync.table_access WITH (security_barrier) AS
+SELECT t.table_id, t.wire_name, t.is_enabled, t.audit,
+       CASE WHEN c.oid IS NULL
+            THEN pg_catalog.pg_has_role('pg_read_all_data', 'USAGE')
+            ELSE pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+             AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       END AS is_readable,
+       c.oid IS NOT NULL AND pg_catalog.row_security_active(c.oid) AS has_row_security
+FROM offline_sync.tracked_table t
+LEFT JOIN (pg_catalog.pg_class c
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
+       ON n.nspname = t.schema_name AND c.relname = t.table_name;
+COMMENT ON VIEW offline_sync.table_access IS 'what the caller may see of the tracked tables';
+
+CREATE VIEW sync_devices WITH (security_barrier) AS
+SELECT d.device, d.label, d.class, d.owner,
+       CASE WHEN d.revoked_at IS NOT NULL THEN 'revoked'
+            WHEN offline_sync.device_is_expired(
+                     greatest(d.registered_at, d.last_push_at, d.last_ack_at)) THEN 'expired'
+            WHEN c.open_conflicts > 0 THEN 'conflict'
+            WHEN l.lag_changes > 0
+              OR offline_sync.device_has_new_grant(d.device, d.seen) THEN 'pending'
+            ELSE 'synced'
+       END AS status,
+       ARRAY(SELECT s.scope
+             FROM offline_sync.device_scope s
+             WHERE s.device = d.device AND (s.can_push OR s.can_pull)
+             ORDER BY s.scope) AS scopes,
+       d.acked_seq, d.seen, d.last_push_at, d.last_ack_at,
+       l.lag_changes,
+       CASE WHEN l.lag_changes > 0
+            THEN pg_catalog.now() - coalesce(d.last_ack_at, d.registered_at)
+            ELSE '0'::interval
+       END AS lag,
+       c.open_conflicts,
+       0::bigint AS pending                       -- a push is applied at once
+FROM offline_sync.visible_device d
+-- OFFSET 0: count once, not once for each use
+CROSS JOIN LATERAL (SELECT offline_sync.device_lag(d.device, d.seen) AS lag_changes
+                    OFFSET 0) l
+CROSS JOIN LATERAL (SELECT count(*) AS open_conflicts
+                    FROM offline_sync.conflict k
+                    WHERE k.device = d.device AND k.state = 'open') c;
+COMMENT ON VIEW sync_devices IS
+    'devices, what they may sync and how far they are; lag_changes is counted up to 10000';
+
+CREATE VIEW sync_conflicts WITH (security_barrier) AS
+SELECT k.conflict,
+       t.wire_name AS table_name,
+       offline_sync.row_key_json(k.table_id, k.key) AS key,
+       tc.column_name,
+       k.scope,
+       CASE WHEN NOT t.has_row_security THEN k.current_value END AS current_value,
+       k.incoming_value,
+       k.current_hlc, k.incoming_hlc, k.current_replica, k.incoming_replica,
+       k.policy, k.decision, k.state, k.reconciliation, k.device, k.seq,
+       k.detected_at, k.resolved_at, k.resolved_by
+FROM offline_sync.conflict k
+JOIN offline_sync.visible_device d ON d.device = k.device
+JOIN offline_sync.table_access t ON t.table_id = k.table_id
+LEFT JOIN offline_sync.tracked_column tc
+       ON tc.table_id = k.table_id AND tc.column_id = k.column_id
+WHERE t.is_readable;
+COMMENT ON VIEW sync_conflicts IS
+    'concurrent writes of one cell, or of one row (column_name is null), and how they were decided';
+
+-- A change without a detail simply applied, or its delta was refused as a whole.
+CREATE VIEW sync_audit WITH (security_barrier) AS
+SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
+       a.scope,
+       c.table_name, c.key,
+       c.kind AS operation,
+       c.changes AS incoming,
+       CASE WHEN NOT coalesce(t.has_row_security, false) THEN a.previous END AS previous,
+       coalesce(a.hlc, c.hlc) AS incoming_hlc,
+       a.previous_stamps, a.policy,
+       coalesce(a.outcome, o.outcome,
+                CASE WHEN j.last_seq < j.first_seq THEN j.status ELSE 'applied' END) AS outcome,
+       coalesce(a.reason, o.reason,
+                CASE WHEN j.last_seq < j.first_seq
+                     THEN j.outcomes OPERATOR(pg_catalog.#>>) '{0,reason}' END) AS reason
+FROM offline_sync.journal j
+JOIN offline_sync.visible_device d ON d.device = j.device
+CROSS JOIN LATERAL delta_changes(j.delta) c
+LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.details)
+          AS a(seq bigint, scope text, policy text, outcome text, reason text,
+               hlc hlc, previous jsonb, previous_stamps jsonb)
+       ON a.seq = c.seq
+LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.outcomes)
+          AS o(seq bigint, outcome text, reason text)
+       ON o.seq = c.seq
+LEFT JOIN offline_sync.table_access t
+       ON t.wire_name = c.table_name AND t.is_enabled
+WHERE (j.last_seq < j.first_seq OR c.seq BETWEEN j.first_seq AND j.last_seq)
+  AND coalesce(t.is_readable AND t.audit <> 'off', NOT EXISTS (
+          SELECT FROM offline_sync.table_access u
+          WHERE u.wire_name = c.table_name AND NOT u.is_readable));
+COMMENT ON VIEW sync_audit IS
+    'what each change of a device met and what became of it, one row per change';
+
+-- Sizes of what grows; numbers of rows there are estimates.
+CREATE VIEW sync_stats WITH (security_barrier) AS
+SELECT s.name, s.value
+FROM (
+    SELECT 'nodes', count(*) FROM offline_sync.node
+    UNION ALL
+    SELECT 'tables', count(*) FROM offline_sync.tracked_table t WHERE t.is_enabled
+    UNION ALL
+    SELECT 'devices', count(*) FROM offline_sync.device d WHERE d.revoked_at IS NULL
+    UNION ALL
+    SELECT 'revoked_devices', count(*) FROM offline_sync.device d WHERE d.revoked_at IS NOT NULL
+    UNION ALL
+    SELECT 'open_conflicts', count(*) FROM offline_sync.conflict k WHERE k.state = 'open'
+    UNION ALL
+    SELECT 'oldest_delta_seconds',
+           (SELECT extract(epoch FROM pg_catalog.now() - j.received_at)::bigint
+            FROM offline_sync.journal j
+            ORDER BY j.reconciliation             -- ids ascend with time
+            LIMIT 1)
+    UNION ALL
+    SELECT g.name || '_entries', pg_catalog.pg_stat_get_live_tuples(g.relid)
+    FROM (VALUES ('change_log', 'offline_sync.change_log'::regclass),
+                 ('tombstone', 'offline_sync.tombstone'),
+                 ('journal', 'offline_sync.journal'),
+                 ('conflict', 'offline_sync.conflict')) AS g(name, relid)
+    UNION ALL
+    SELECT g.name || '_bytes', pg_catalog.pg_total_relation_size(g.relid)
+    FROM (VALUES ('change_log', 'offline_sync.change_log'::regclass),
+                 ('tombstone', 'offline_sync.tombstone'),
+                 ('journal', 'offline_sync.journal'),
+                 ('conflict', 'offline_sync.conflict')) AS g(name, relid)
+) AS s(name, value)
+WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+   OR pg_catalog.has_function_privilege(
+          'sync_register_device(uuid, text[], regrole, text, bytea, text)'::pg_catalog.regprocedure,
+          'EXECUTE');
+COMMENT ON VIEW sync_stats IS
+    'size of the state: what it holds, numbers of entries (estimates) and bytes; for members of pg_monitor and those who may register devices';
+
+GRANT SELECT ON sync_devices, sync_conflicts, sync_audit, sync_stats TO PUBLIC;
