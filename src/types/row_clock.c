@@ -80,6 +80,8 @@ static const char *decode_general(const char *p, const char *end,
 								  RowClock **result);
 static bool get_stamps(const char **p, const char *end, uint64 nuuids,
 					   const char *uuids, int nstamps, Stamp *stamps);
+static bool copy_floor(RowClock *rc, const char *p, const char *end,
+					   int nfloor);
 static bool get_runs(const char **p, const char *end, RowClock *rc);
 static bool get_limited(const char **p, const char *end, uint64 limit,
 						uint64 *v);
@@ -721,16 +723,28 @@ decode_general(const char *p, const char *end, int ncolumns,
 	if (p != end)
 		return "The length is wrong.";
 
-	if (nfloor > 0)
-	{
-		rc->floor = MemoryContextAlloc(context, nfloor * sizeof(Stamp));
-		rc->maxfloor = nfloor;
-		p = floor_at;
-		while (rc->nfloor < nfloor && varint_get(&p, end, &index))
-			rc->floor[rc->nfloor++] = rc->stamps[index];
-	}
+	if (nfloor > 0 && !copy_floor(rc, floor_at, end, nfloor))
+		return "A stamp is in the floor twice.";
 	*result = rc;
 	return NULL;
+}
+
+/* Fill the floor from indexes that were checked; false where one is repeated. */
+static bool
+copy_floor(RowClock *rc, const char *p, const char *end, int nfloor)
+{
+	bool	   *taken = palloc0(rc->nstamps * sizeof(bool));
+	uint64		index;
+
+	rc->floor = MemoryContextAlloc(rc->context, nfloor * sizeof(Stamp));
+	rc->maxfloor = nfloor;
+	while (rc->nfloor < nfloor && varint_get(&p, end, &index) && !taken[index])
+	{
+		taken[index] = true;
+		rc->floor[rc->nfloor++] = rc->stamps[index];
+	}
+	pfree(taken);
+	return rc->nfloor == nfloor;
 }
 
 static bool

@@ -31,6 +31,13 @@
 #define VV_FORMAT			1
 #define VV_MAX_COUNTER		((uint64) PG_INT64_MAX)
 
+/*
+ * Far more than a snapshot has gaps.  Each range has at most one entry, so a
+ * vector has at most 16 + 1000000 * (24 + 16) bytes, and its text at most
+ * 1000000 * (42 + 41): neither comes near 1 GB.
+ */
+#define VV_MAX_RANGES		1000000
+
 typedef struct VVRange
 {
 	uint64		lo;				/* first counter, >= 1 */
@@ -58,8 +65,13 @@ typedef struct VersionVector
 #define VV_ENTRIES(vv)		((VVEntry *) ((char *) (vv) + VV_HEADER_SIZE))
 #define VV_RANGES(vv)		((VVRange *) (VV_ENTRIES(vv) + (vv)->nentries))
 
+#define VV_SIZE(nentries, nranges) \
+	(VV_HEADER_SIZE + (Size) (nentries) * sizeof(VVEntry) + \
+	 (Size) (nranges) * sizeof(VVRange))
+
 /* Arguments are never packed: the 1-byte header would break the alignment. */
-#define DatumGetVersionVectorP(d)	((VersionVector *) PG_DETOAST_DATUM(d))
+#define DatumGetVersionVectorP(d) \
+	vv_checked((VersionVector *) PG_DETOAST_DATUM(d))
 #define VersionVectorPGetDatum(p)	PointerGetDatum(p)
 #define PG_GETARG_VERSION_VECTOR_P(n) DatumGetVersionVectorP(PG_GETARG_DATUM(n))
 #define PG_RETURN_VERSION_VECTOR_P(p) PG_RETURN_POINTER(p)
@@ -71,6 +83,9 @@ typedef enum VVOrder
 	VV_AFTER,					/* a > b */
 	VV_CONCURRENT
 } VVOrder;
+
+/* Check format and sizes of a stored vector; raises XX001. */
+extern VersionVector *vv_checked(VersionVector *vv);
 
 /* ---- reading; none of these allocates or raises ---- */
 
@@ -85,6 +100,7 @@ extern bool vv_covers_counter(const VersionVector *vv, const pg_uuid_t *replica,
  * are covered. */
 extern uint64 vv_max_counter(const VersionVector *vv, const pg_uuid_t *replica);
 extern uint64 vv_base_counter(const VersionVector *vv, const pg_uuid_t *replica);
+extern uint64 vv_entry_base(const VersionVector *vv, const VVEntry *entry);
 
 /* Of the counters of a replica that are >= from, find the first stretch that is
  * not covered: *lo..*hi (*hi is VV_MAX_COUNTER for the open end).  False when
@@ -94,7 +110,8 @@ extern bool vv_next_gap(const VersionVector *vv, const pg_uuid_t *replica,
 
 extern VVOrder vv_compare(const VersionVector *a, const VersionVector *b);
 
-/* ---- making; results are palloc'd in the current context ---- */
+/* ---- making; results are palloc'd in the current context.  54000 is raised
+ * where a vector would have more than VV_MAX_RANGES ---- */
 
 extern VersionVector *vv_empty(void);
 extern VersionVector *vv_join_vectors(const VersionVector *a, const VersionVector *b);
@@ -104,6 +121,8 @@ extern VersionVector *vv_join_vectors(const VersionVector *a, const VersionVecto
  * or not, take some out again, then finish.  Lives in the context that was
  * current at vv_builder_create; cost n log n over the number of ranges added.
  * Ranges taken out are taken out of everything added before that moment.
+ * Counter 0 and counters above VV_MAX_COUNTER are left aside; lo > hi is nothing.
+ * Finishing leaves the builder as it was: more can be added.
  */
 typedef struct VVBuilder VVBuilder;
 
@@ -114,12 +133,13 @@ extern void vv_builder_add_vector(VVBuilder *b, const VersionVector *vv);
 extern void vv_builder_remove(VVBuilder *b, const pg_uuid_t *replica,
 							  uint64 lo, uint64 hi);
 extern VersionVector *vv_builder_finish(VVBuilder *b);
+extern void vv_builder_free(VVBuilder *b);
 
 /* ---- text and wire, shared with the other types ---- */
 
 /* Parse the JSON text form of len bytes; NULL and *error (a constant string,
- * lower case, no period) where it is malformed.  Does not raise (but may run
- * out of memory). */
+ * lower case, no period) where it is malformed.  Does not raise (but for the
+ * limit, memory and interrupts). */
 extern VersionVector *vv_parse(const char *str, int len, const char **error);
 extern void vv_format(StringInfo buf, const VersionVector *vv);
 
@@ -128,5 +148,17 @@ extern void vv_format(StringInfo buf, const VersionVector *vv);
  * advances *cursor and returns NULL on malformed bytes. */
 extern void vv_pack(StringInfo buf, const VersionVector *vv);
 extern VersionVector *vv_unpack(const char **cursor, const char *end);
+
+/* ---- for the files of this type only ---- */
+
+/* Raise 54000 where there are more ranges than a vector may have. */
+extern void vv_check_limit(Size nranges);
+
+/* A vector with room for its entries and ranges, to be filled by the caller. */
+extern VersionVector *vv_allocate(uint32 nentries, uint32 nranges);
+
+/* Write the ranges of an entry from the given one on: "22,24-30". */
+extern void vv_format_ranges(StringInfo buf, const VersionVector *vv,
+							 const VVEntry *entry, uint32 from);
 
 #endif							/* OFFLINE_SYNC_VERSION_VECTOR_H */
