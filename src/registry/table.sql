@@ -2,7 +2,7 @@
 -- Tracked tables and their columns
 -- ---------------------------------------------------------------------------
 CREATE TABLE offline_sync.tracked_table (
-    table_id        int         PRIMARY KEY,      -- never reused
+    table_id        int         CONSTRAINT tracked_table_pkey PRIMARY KEY,      -- never reused
     wire_name       text        NOT NULL,
     schema_name     text        NOT NULL,         -- where it was last seen: to find it
     table_name      text        NOT NULL,         --   again, and for people
@@ -19,6 +19,7 @@ CREATE TABLE offline_sync.tracked_table (
     is_enabled      boolean     NOT NULL DEFAULT true
 );
 CREATE UNIQUE INDEX tracked_table_wire_name ON offline_sync.tracked_table (wire_name) WHERE is_enabled;
+COMMENT ON TABLE offline_sync.tracked_table IS 'tables that are or were kept in sync';
 
 CREATE TABLE offline_sync.tracked_column (
     table_id        int         NOT NULL,
@@ -27,8 +28,13 @@ CREATE TABLE offline_sync.tracked_column (
     attnum          int         NOT NULL,
     node            uuid        NOT NULL,         -- the node on which attnum holds
     type_name       text        NOT NULL,
+    key_position    int,                          -- 1 .. within the primary key
     policy          text,                         -- NULL: the type's default
     options         jsonb       NOT NULL DEFAULT '{}',
     is_dropped      boolean     NOT NULL DEFAULT false,
-    PRIMARY KEY (table_id, column_id)
+    CONSTRAINT tracked_column_pkey PRIMARY KEY (table_id, column_id)
 );
+COMMENT ON TABLE offline_sync.tracked_column IS 'columns of tracked tables, by the ids that row clocks use';
+
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_table', '');
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_column', '');

@@ -1,0 +1,779 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_build.c
+ *	  From the registry's rows and the catalog to the description of a table.
+ *
+ * A relation is recognised by its capture trigger, whose argument is the table
+ * id: that survives rename, dump and restore, while oids and, after a restore,
+ * attnums do not.  Nothing here is cached; table_cache.c does that.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_opfamily.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "log/node.h"
+#include "parser/parse_func.h"
+#include "registry/table_build.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+static Oid	extension_schema(Oid extension);
+static Oid	function_oid(Oid schema, const char *name);
+static int32 trigger_table_id(HeapTuple tuple, TupleDesc desc);
+static bool describe(SyncTable *t, Relation rel, const TableSource *source,
+					 const char **problem, bool *is_stale);
+static void describe_columns(SyncTable *t, Relation rel,
+							 const TableSource *source,
+							 int ncolumns, const TrackedColumn *columns,
+							 bool *is_stale);
+static void describe_column(SyncColumn *c, Form_pg_attribute att,
+							const TrackedColumn *row,
+							const RegistryOids *oids);
+static void describe_key(SyncTable *t, const RelationKey *key);
+static bool is_recorded_key(const SyncTable *t, int ncolumns,
+							const TrackedColumn *columns);
+static void describe_modes(SyncTable *t);
+static void describe_triggers(SyncTable *t, Oid relid,
+							  const RegistryOids *oids);
+static void index_columns(SyncTable *t, int natts);
+static int	compare_names(const void *a, const void *b, void *arg);
+static SyncPolicy policy_of(const TrackedColumn *row, Oid type,
+							const RegistryOids *oids);
+static SyncValueClass value_class_of(Oid type, const RegistryOids *oids);
+static bool type_needs_modes(Oid base_type, const RegistryOids *oids);
+static SyncAuditLevel audit_level_of(const char *name);
+
+/* ----------
+ * Recognising
+ * ----------
+ */
+
+void
+registry_oids_read(RegistryOids *oids)
+{
+	Oid			extension = get_extension_oid("offline_sync", true);
+	Oid			state_schema = get_namespace_oid("offline_sync", true);
+
+	memset(oids, 0, sizeof(RegistryOids));
+	if (!OidIsValid(extension) || !OidIsValid(state_schema))
+		return;
+	oids->schema = extension_schema(extension);
+	oids->tracked_table = get_relname_relid("tracked_table", state_schema);
+	oids->capture = function_oid(oids->schema, "sync_capture");
+	oids->truncate = function_oid(oids->schema, "sync_capture_truncate");
+	oids->row_clock = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									  CStringGetDatum("row_clock"),
+									  ObjectIdGetDatum(oids->schema));
+	oids->orset = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+								  CStringGetDatum("orset"),
+								  ObjectIdGetDatum(oids->schema));
+}
+
+/* There is no syscache over pg_extension. */
+static Oid
+extension_schema(Oid extension)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			schema = InvalidOid;
+
+	ScanKeyInit(&key[0], Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL,
+							  lengthof(key), key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+/* A function of the extension without arguments. */
+static Oid
+function_oid(Oid schema, const char *name)
+{
+	char	   *schema_name = get_namespace_name(schema);
+
+	if (schema_name == NULL)
+		return InvalidOid;
+	return LookupFuncName(list_make2(makeString(schema_name),
+									 makeString(pstrdup(name))),
+						  0, NULL, true);
+}
+
+int32
+registry_trigger_table_id(Oid relid, const RegistryOids *oids)
+{
+	Relation	rel;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int32		table_id = 0;
+
+	if (!OidIsValid(oids->capture))
+		return 0;
+	rel = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&key[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(SYNC_CAPTURE_TRIGGER));
+	scan = systable_beginscan(rel, TriggerRelidNameIndexId, true, NULL,
+							  lengthof(key), key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple) &&
+		((Form_pg_trigger) GETSTRUCT(tuple))->tgfoid == oids->capture)
+		table_id = trigger_table_id(tuple, RelationGetDescr(rel));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return table_id;
+}
+
+/*
+ * The argument as a table id.  Somebody may have created a trigger of this name
+ * himself, so anything may be in it.
+ */
+static int32
+trigger_table_id(HeapTuple tuple, TupleDesc desc)
+{
+	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+	bool		isnull;
+	Datum		args = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
+	char	   *text;
+	char	   *end;
+	long		id;
+
+	if (isnull || trigger->tgnargs != 1)
+		return 0;
+	text = VARDATA_ANY(DatumGetByteaPP(args));	/* ends in a zero byte */
+	errno = 0;
+	id = strtol(text, &end, 10);
+	if (errno != 0 || *end != '\0' || id < 1 || id > PG_INT32_MAX)
+		return 0;
+	return (int32) id;
+}
+
+TriggeredRelation *
+registry_triggered_relations(const RegistryOids *oids, int *nrelations)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	int			maxrelations = 16;
+	TriggeredRelation *result = palloc(maxrelations * sizeof(TriggeredRelation));
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	*nrelations = 0;
+	ScanKeyInit(&key[0], Anum_pg_trigger_tgfoid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(oids->capture));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, lengthof(key), key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (OidIsValid(trigger->tgparentid) ||
+			strcmp(NameStr(trigger->tgname), SYNC_CAPTURE_TRIGGER) != 0)
+			continue;
+		if (*nrelations == maxrelations)
+		{
+			maxrelations *= 2;
+			result = repalloc(result, maxrelations * sizeof(TriggeredRelation));
+		}
+		result[*nrelations].table_id = trigger_table_id(tuple,
+														RelationGetDescr(rel));
+		result[*nrelations].relid = trigger->tgrelid;
+		(*nrelations)++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+List *
+relation_parents(Oid relid)
+{
+	Relation	rel = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *parents = NIL;
+
+	ScanKeyInit(&key[0], Anum_pg_constraint_conrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, ConstraintRelidTypidNameIndexId, true, NULL,
+							  lengthof(key), key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+
+		if (constraint->contype == CONSTRAINT_FOREIGN)
+			parents = list_append_unique_oid(parents,
+											 relation_root(constraint->confrelid));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return parents;
+}
+
+Oid
+relation_root(Oid relid)
+{
+	List	   *ancestors;
+
+	if (!get_rel_relispartition(relid))
+		return relid;
+	ancestors = get_partition_ancestors(relid);
+	return ancestors == NIL ? relid : llast_oid(ancestors);
+}
+
+/* ----------
+ * Describing
+ * ----------
+ */
+
+SyncTable *
+sync_table_build(const TableSource *source, MemoryContext *context,
+				 const char **problem, bool *is_stale, List **partitions)
+{
+	static uint64 last_version = 0;
+	Relation	rel;
+	MemoryContext old_context;
+	SyncTable  *t;
+	bool		is_complete;
+
+	*problem = NULL;
+	*is_stale = false;
+	*partitions = NIL;
+	rel = try_relation_open(source->relid, AccessShareLock);
+	if (rel == NULL)
+		return NULL;
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		*partitions = list_delete_first(find_all_inheritors(source->relid, NoLock, NULL));
+
+	*context = AllocSetContextCreate(CurrentMemoryContext,
+									 "offline_sync tracked table",
+									 ALLOCSET_SMALL_SIZES);
+	old_context = MemoryContextSwitchTo(*context);
+	t = palloc0(sizeof(SyncTable));
+	t->version = ++last_version;
+	is_complete = describe(t, rel, source, problem, is_stale);
+	if (is_complete)
+	{
+		ListCell   *lc;
+
+		describe_triggers(t, source->relid, source->oids);
+		foreach(lc, *partitions)
+			describe_triggers(t, lfirst_oid(lc), source->oids);
+		if (rel->rd_rules != NULL)
+			t->has_other_triggers = true;
+	}
+	MemoryContextSwitchTo(old_context);
+	relation_close(rel, AccessShareLock);
+
+	if (!is_complete)
+	{
+		MemoryContextDelete(*context);
+		return NULL;
+	}
+	return t;
+}
+
+/*
+ * Fill in everything but the triggers.  False, with *problem, where the table
+ * lacks what tracking needs.
+ */
+static bool
+describe(SyncTable *t, Relation rel, const TableSource *source,
+		 const char **problem, bool *is_stale)
+{
+	const TrackedTable *row = source->row;
+	char	   *schema_name = get_namespace_name(RelationGetNamespace(rel));
+	RelationKey key;
+	int			ncolumns;
+	TrackedColumn *columns = tracked_column_read(row->table_id, &ncolumns);
+
+	t->table_id = row->table_id;
+	t->relid = source->relid;
+	t->wire_name = pstrdup(row->wire_name);
+	t->schema_name = schema_name == NULL ? pstrdup(row->schema_name) : schema_name;
+	t->table_name = pstrdup(RelationGetRelationName(rel));
+	t->qualified_name = quote_qualified_identifier(t->schema_name, t->table_name);
+	t->enabled_columns = row->enabled_columns;
+	t->max_column_id = ncolumns == 0 ? 0 : columns[ncolumns - 1].column_id;
+	t->on_delete = ON_DELETE_DELETE_WINS;
+	t->audit = audit_level_of(row->audit);
+	t->enabled.hlc = row->enabled_hlc;
+	t->enabled.node = *sync_node_uuid_by_id(row->enabled_node);
+	t->enabled.replica = t->enabled.node;
+	t->enabled.xid = row->enabled_xid;
+	t->rank = source->rank;
+	t->nparents = source->nparents;
+	t->parents = palloc(Max(t->nparents, 1) * sizeof(int32));
+	if (t->nparents > 0)
+		memcpy(t->parents, source->parents, t->nparents * sizeof(int32));
+	if (strcmp(t->schema_name, row->schema_name) != 0 ||
+		strcmp(t->table_name, row->table_name) != 0)
+		*is_stale = true;
+
+	describe_columns(t, rel, source, ncolumns, columns, is_stale);
+	if (t->clock_attnum == InvalidAttrNumber)
+	{
+		*problem = "has no column \"" SYNC_CLOCK_COLUMN "\" of type row_clock";
+		return false;
+	}
+	relation_key_read(rel, &key);
+	describe_key(t, &key);
+	if (t->nkeys == 0)
+	{
+		*problem = "has no primary key";
+		return false;
+	}
+	if (!is_recorded_key(t, ncolumns, columns))
+	{
+		*problem = "has another primary key than when it was enabled";
+		return false;
+	}
+	t->scope_column = -1;
+	if (row->scope_column_id != 0)
+	{
+		t->scope_column = sync_column_by_id(t, row->scope_column_id);
+		if (t->scope_column < 0)
+		{
+			*problem = "has no scope column";
+			return false;
+		}
+	}
+	describe_modes(t);
+	return true;
+}
+
+static void
+describe_columns(SyncTable *t, Relation rel, const TableSource *source,
+				 int ncolumns, const TrackedColumn *columns, bool *is_stale)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int		   *match = tracked_column_match(desc, ncolumns, columns);
+	AttrNumber *attnum_of = palloc0(Max(ncolumns, 1) * sizeof(AttrNumber));
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		if (strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
+		{
+			if (att->atttypid == source->oids->row_clock)
+				t->clock_attnum = att->attnum;
+		}
+		else if (match[i] < 0)
+			*is_stale = true;
+		else
+		{
+			attnum_of[match[i]] = att->attnum;
+			if (!tracked_column_is_recorded(att, &columns[match[i]]))
+				*is_stale = true;
+		}
+	}
+
+	t->columns = palloc0(Max(ncolumns, 1) * sizeof(SyncColumn));
+	for (i = 0; i < ncolumns; i++)
+	{
+		if (attnum_of[i] != InvalidAttrNumber)
+			describe_column(&t->columns[t->ncolumns++],
+							TupleDescAttr(desc, attnum_of[i] - 1),
+							&columns[i], source->oids);
+		else if (!columns[i].is_dropped)
+			*is_stale = true;
+	}
+	index_columns(t, desc->natts);
+}
+
+bool
+tracked_column_is_recorded(Form_pg_attribute att, const TrackedColumn *row)
+{
+	return row->attnum == att->attnum &&
+		strcmp(row->name, NameStr(att->attname)) == 0 &&
+		memcmp(&row->node, sync_node_uuid(), UUID_LEN) == 0 &&
+		strcmp(row->type_name, tracked_column_type_name(att->atttypid)) == 0;
+}
+
+static void
+describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
+				const RegistryOids *oids)
+{
+	Oid			function;
+	bool		is_varlena;
+
+	c->column_id = row->column_id;
+	c->attnum = att->attnum;
+	c->name = pstrdup(NameStr(att->attname));
+	c->type = att->atttypid;
+	c->base_type = getBaseType(att->atttypid);
+	c->typmod = att->atttypmod;
+	c->collation = att->attcollation;
+	c->typlen = att->attlen;
+	c->typbyval = att->attbyval;
+	c->typalign = att->attalign;
+	c->policy = policy_of(row, att->atttypid, oids);
+	c->value_class = value_class_of(att->atttypid, oids);
+	c->is_generated = att->attgenerated != '\0';
+	c->has_default = !c->is_generated &&
+		(att->atthasdef || att->attidentity != '\0' ||
+		 get_typdefault(att->atttypid) != NULL);
+	c->is_not_null = att->attnotnull;
+	c->needs_modes = type_needs_modes(c->base_type, oids);
+
+	getTypeInputInfo(c->type, &function, &c->typioparam);
+	fmgr_info_cxt(function, &c->input, CurrentMemoryContext);
+	getTypeOutputInfo(c->type, &function, &is_varlena);
+	fmgr_info_cxt(function, &c->output, CurrentMemoryContext);
+}
+
+void
+relation_key_read(Relation rel, RelationKey *key)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	memset(key, 0, sizeof(RelationKey));
+	foreach(lc, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID,
+											ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		if (index->indisprimary && index->indisvalid)
+		{
+			key->index = index->indexrelid;
+			key->is_deferrable = !index->indimmediate;
+			key->nkeys = index->indnkeyatts;
+			memcpy(key->attnums, index->indkey.values,
+				   key->nkeys * sizeof(AttrNumber));
+		}
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+}
+
+/*
+ * The key's columns and operators.  nkeys stays 0 where there is no primary key,
+ * or one over a column that is not registered.
+ */
+static void
+describe_key(SyncTable *t, const RelationKey *key)
+{
+	HeapTuple	tuple;
+	Datum		classes;
+	bool		isnull;
+	int			i;
+
+	if (key->nkeys == 0)
+		return;
+	t->key = palloc(key->nkeys * sizeof(int));
+	t->key_eq = palloc(key->nkeys * sizeof(Oid));
+	t->key_lt = palloc(key->nkeys * sizeof(Oid));
+	t->key_gt = palloc(key->nkeys * sizeof(Oid));
+	t->key_deferrable = key->is_deferrable;
+
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(key->index));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", key->index);
+	classes = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indclass, &isnull);
+	for (i = 0; i < key->nkeys; i++)
+	{
+		Oid			opclass = ((oidvector *) DatumGetPointer(classes))->values[i];
+		Oid			family = get_opclass_family(opclass);
+		Oid			type = get_opclass_input_type(opclass);
+		int			column = sync_column_by_attnum(t, key->attnums[i]);
+
+		if (column < 0)
+		{
+			ReleaseSysCache(tuple);
+			return;
+		}
+		t->columns[column].is_key = true;
+		t->key[i] = column;
+		t->key_eq[i] = get_opfamily_member(family, type, type, BTEqualStrategyNumber);
+		t->key_lt[i] = get_opfamily_member(family, type, type, BTLessStrategyNumber);
+		t->key_gt[i] = get_opfamily_member(family, type, type, BTGreaterStrategyNumber);
+	}
+	ReleaseSysCache(tuple);
+	t->nkeys = key->nkeys;
+}
+
+/* Is the key what it was?  Stored keys could not be read otherwise. */
+static bool
+is_recorded_key(const SyncTable *t, int ncolumns, const TrackedColumn *columns)
+{
+	int			nrecorded = 0;
+	int			i;
+
+	for (i = 0; i < ncolumns; i++)
+	{
+		if (columns[i].key_position == 0)
+			continue;
+		if (columns[i].key_position > t->nkeys ||
+			t->columns[t->key[columns[i].key_position - 1]].column_id !=
+			columns[i].column_id)
+			return false;
+		nrecorded++;
+	}
+	return nrecorded == t->nkeys;
+}
+
+/* What holds for any column of the table. */
+static void
+describe_modes(SyncTable *t)
+{
+	int			i;
+
+	for (i = 0; i < t->ncolumns; i++)
+	{
+		SyncColumn *c = &t->columns[i];
+
+		t->has_generated |= c->is_generated;
+		t->has_defaults |= c->has_default && !c->is_key;
+		t->needs_modes |= c->needs_modes;
+		t->key_needs_modes |= c->needs_modes &&
+			(c->is_key || i == t->scope_column);
+		t->has_counters_or_sets |= c->policy != POLICY_LWW;
+	}
+}
+
+/*
+ * Users' triggers that may change a row or act on it.  Those that are enabled
+ * on replicas only count too: whether they fire is the session's setting.
+ */
+static void
+describe_triggers(SyncTable *t, Oid relid, const RegistryOids *oids)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, TriggerRelidNameIndexId, true, NULL,
+							  lengthof(key), key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+		bool		is_before_row = TRIGGER_FOR_ROW(trigger->tgtype) &&
+			TRIGGER_FOR_BEFORE(trigger->tgtype);
+
+		if (trigger->tgisinternal || trigger->tgenabled == TRIGGER_DISABLED ||
+			trigger->tgfoid == oids->capture || trigger->tgfoid == oids->truncate)
+			continue;
+		if (is_before_row && TRIGGER_FOR_INSERT(trigger->tgtype))
+			t->has_before_insert = true;
+		if (is_before_row && TRIGGER_FOR_UPDATE(trigger->tgtype))
+			t->has_before_update = true;
+		if (!is_before_row || TRIGGER_FOR_DELETE(trigger->tgtype))
+			t->has_other_triggers = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* Make the look-ups of columns work. */
+static void
+index_columns(SyncTable *t, int natts)
+{
+	int			i;
+
+	t->natts = natts;
+	t->by_attnum = palloc(natts * sizeof(int16));
+	for (i = 0; i < natts; i++)
+		t->by_attnum[i] = -1;
+	t->by_name = palloc(Max(t->ncolumns, 1) * sizeof(int16));
+	for (i = 0; i < t->ncolumns; i++)
+	{
+		t->by_attnum[t->columns[i].attnum - 1] = i;
+		t->by_name[i] = i;
+	}
+	qsort_arg(t->by_name, t->ncolumns, sizeof(int16), compare_names, t);
+}
+
+static int
+compare_names(const void *a, const void *b, void *arg)
+{
+	const SyncTable *t = arg;
+
+	return strcmp(t->columns[*(const int16 *) a].name,
+				  t->columns[*(const int16 *) b].name);
+}
+
+/* ----------
+ * Columns: matching, policies, kinds of values
+ * ----------
+ */
+
+int *
+tracked_column_match(TupleDesc desc, int ncolumns, const TrackedColumn *columns)
+{
+	int		   *match = palloc(Max(desc->natts, 1) * sizeof(int));
+	bool	   *is_matched = palloc0(Max(ncolumns, 1) * sizeof(bool));
+	int			pass;
+	int			i;
+	int			k;
+
+	for (k = 0; k < desc->natts; k++)
+		match[k] = -1;
+
+	/* 0: name and attnum, which is nearly every column; 1: name; 2: attnum and type */
+	for (pass = 0; pass < 3; pass++)
+	{
+		for (i = 0; i < ncolumns; i++)
+		{
+			const TrackedColumn *row = &columns[i];
+			int			first = pass == 1 ? 0 : row->attnum - 1;
+			int			last = pass == 1 ? desc->natts - 1 : row->attnum - 1;
+
+			if (row->is_dropped || is_matched[i])
+				continue;
+			for (k = Max(first, 0); k <= last && k < desc->natts; k++)
+			{
+				Form_pg_attribute att = TupleDescAttr(desc, k);
+
+				if (att->attisdropped || match[k] >= 0 ||
+					strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
+					continue;
+				if (pass < 2
+					? strcmp(NameStr(att->attname), row->name) == 0
+					: strcmp(tracked_column_type_name(att->atttypid),
+							 row->type_name) == 0)
+				{
+					match[k] = i;
+					is_matched[i] = true;
+					break;
+				}
+			}
+		}
+	}
+	pfree(is_matched);
+	return match;
+}
+
+char *
+tracked_column_type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/*
+ * A policy that does not fit the type any more (the type was changed while no
+ * event trigger ran) falls back to the type's default.
+ */
+static SyncPolicy
+policy_of(const TrackedColumn *row, Oid type, const RegistryOids *oids)
+{
+	if (type == oids->orset)
+		return POLICY_ORSET;
+	if (row->policy != NULL && strcmp(row->policy, "counter") == 0 &&
+		(type == INT2OID || type == INT4OID || type == INT8OID ||
+		 type == NUMERICOID))
+		return POLICY_COUNTER;
+	return POLICY_LWW;
+}
+
+static SyncValueClass
+value_class_of(Oid type, const RegistryOids *oids)
+{
+	if (type == oids->orset)
+		return VALUE_ORSET;
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return VALUE_NUMBER;
+		case BOOLOID:
+			return VALUE_BOOL;
+		case JSONOID:
+		case JSONBOID:
+			return VALUE_JSON;
+		default:
+			return VALUE_TEXT;
+	}
+}
+
+/*
+ * Does the text form depend on settings?  Only what is known not to is left out:
+ * arrays, composites and ranges count as depending.
+ */
+static bool
+type_needs_modes(Oid base_type, const RegistryOids *oids)
+{
+	switch (base_type)
+	{
+		case BOOLOID:
+		case CHAROID:
+		case NAMEOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+		case TIDOID:
+		case XIDOID:
+		case XID8OID:
+		case PG_LSNOID:
+		case NUMERICOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case BITOID:
+		case VARBITOID:
+		case UUIDOID:
+		case JSONOID:
+		case JSONBOID:
+		case INETOID:
+		case CIDROID:
+		case MACADDROID:
+		case MACADDR8OID:
+			return false;
+		default:
+			return base_type != oids->orset && !type_is_enum(base_type);
+	}
+}
+
+static SyncAuditLevel
+audit_level_of(const char *name)
+{
+	if (strcmp(name, "full") == 0)
+		return AUDIT_FULL;
+	if (strcmp(name, "conflicts") == 0)
+		return AUDIT_CONFLICTS;
+	if (strcmp(name, "off") == 0)
+		return AUDIT_OFF;
+	return AUDIT_OUTCOMES;
+}

@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_refresh.c
+ *	  Keeping the registry's record of a table's columns and name true.
+ *
+ * Who records holds a lock on tracked_column that keeps other recorders out
+ * until the end of the transaction, and reads the rows after he got it, so two
+ * backends that meet the same new column do not both give it an id.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "log/node.h"
+#include "log/state.h"
+#include "registry/table_registry.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+static void record_columns(int32 table_id, Relation rel);
+static void update_column(int32 table_id, int32 column_id,
+						  Form_pg_attribute att);
+static void mark_dropped(int32 table_id, int32 column_id);
+static void record_name(int32 table_id, Relation rel);
+static void execute(const char *query, int nargs, Oid *types, Datum *values);
+
+void
+sync_table_refresh(int32 table_id, Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	StateUser	saved;
+
+	if (rel == NULL)
+		return;
+	table_close(state_open("tracked_column", ShareRowExclusiveLock), NoLock);
+
+	SPI_connect();
+	state_become_owner(&saved);
+	record_columns(table_id, rel);
+	record_name(table_id, rel);
+	state_restore_user(&saved);
+	SPI_finish();
+
+	relation_close(rel, NoLock);
+	sync_table_invalidate(relid);
+}
+
+void
+sync_table_invalidate(Oid relid)
+{
+	CacheInvalidateRelcacheByRelid(sync_table_oids()->tracked_table);
+	CacheInvalidateRelcacheByRelid(relid);
+	CommandCounterIncrement();
+}
+
+static void
+record_columns(int32 table_id, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			ncolumns;
+	TrackedColumn *columns = tracked_column_read(table_id, &ncolumns);
+	int		   *match = tracked_column_match(desc, ncolumns, columns);
+	int32		next_id = ncolumns == 0 ? 1 : columns[ncolumns - 1].column_id + 1;
+	bool	   *is_present = palloc0(Max(ncolumns, 1) * sizeof(bool));
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (match[i] >= 0)
+		{
+			is_present[match[i]] = true;
+			if (!tracked_column_is_recorded(att, &columns[match[i]]))
+				update_column(table_id, columns[match[i]].column_id, att);
+		}
+		else if (!att->attisdropped &&
+				 strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) != 0)
+			sync_table_add_column(table_id, next_id++, att, 0);
+	}
+	for (i = 0; i < ncolumns; i++)
+	{
+		if (!is_present[i] && !columns[i].is_dropped)
+			mark_dropped(table_id, columns[i].column_id);
+	}
+}
+
+void
+sync_table_add_column(int32 table_id, int32 column_id, Form_pg_attribute att,
+					  int key_position)
+{
+	Oid			types[] = {INT4OID, INT4OID, TEXTOID, INT4OID, UUIDOID, TEXTOID, INT4OID};
+	Datum		values[lengthof(types)];
+
+	values[0] = Int32GetDatum(table_id);
+	values[1] = Int32GetDatum(column_id);
+	values[2] = CStringGetTextDatum(NameStr(att->attname));
+	values[3] = Int32GetDatum(att->attnum);
+	values[4] = UUIDPGetDatum(sync_node_uuid());
+	values[5] = CStringGetTextDatum(tracked_column_type_name(att->atttypid));
+	values[6] = Int32GetDatum(key_position);
+	execute("INSERT INTO offline_sync.tracked_column"
+			" (table_id, column_id, column_name, attnum, node, type_name, key_position)"
+			" VALUES ($1, $2, $3, $4, $5, $6, nullif($7, 0))",
+			lengthof(types), types, values);
+}
+
+static void
+update_column(int32 table_id, int32 column_id, Form_pg_attribute att)
+{
+	Oid			types[] = {INT4OID, INT4OID, TEXTOID, INT4OID, UUIDOID, TEXTOID};
+	Datum		values[lengthof(types)];
+
+	values[0] = Int32GetDatum(table_id);
+	values[1] = Int32GetDatum(column_id);
+	values[2] = CStringGetTextDatum(NameStr(att->attname));
+	values[3] = Int32GetDatum(att->attnum);
+	values[4] = UUIDPGetDatum(sync_node_uuid());
+	values[5] = CStringGetTextDatum(tracked_column_type_name(att->atttypid));
+	execute("UPDATE offline_sync.tracked_column"
+			" SET column_name = $3, attnum = $4, node = $5, type_name = $6"
+			" WHERE table_id = $1 AND column_id = $2",
+			lengthof(types), types, values);
+}
+
+static void
+mark_dropped(int32 table_id, int32 column_id)
+{
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(table_id), Int32GetDatum(column_id)};
+
+	execute("UPDATE offline_sync.tracked_column SET is_dropped = true"
+			" WHERE table_id = $1 AND column_id = $2",
+			lengthof(types), types, values);
+}
+
+static void
+record_name(int32 table_id, Relation rel)
+{
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID};
+	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
+	Datum		values[] = {Int32GetDatum(table_id), CStringGetTextDatum(schema),
+	CStringGetTextDatum(RelationGetRelationName(rel))};
+
+	execute("UPDATE offline_sync.tracked_table SET schema_name = $2, table_name = $3"
+			" WHERE table_id = $1 AND (schema_name <> $2 OR table_name <> $3)",
+			lengthof(types), types, values);
+}
+
+/* Run a statement that returns nothing. */
+static void
+execute(const char *query, int nargs, Oid *types, Datum *values)
+{
+	int			result = SPI_execute_with_args(query, nargs, types, values, NULL,
+											   false, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s",
+			 SPI_result_code_string(result));
+}

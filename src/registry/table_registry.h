@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_registry.h
+ *	  What the registry's own files need to know of each other beyond table.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_TABLE_REGISTRY_H
+#define OFFLINE_SYNC_TABLE_REGISTRY_H
+
+#include "registry/table_build.h"
+
+/* The extension's objects; valid until the end of the transaction. */
+extern const RegistryOids *sync_table_oids(void);
+
+/* The ids of all enabled tables, also of those whose relation is not there (yet);
+ * palloc'd. */
+extern int32 *sync_table_ids(int *nids);
+
+/* The registry's row of an enabled table, and where the table is (InvalidOid:
+ * nowhere); NULL where it is not enabled.  Valid until the end of the transaction. */
+extern const TrackedTable *sync_table_row(int32 table_id, Oid *relid);
+
+/*
+ * Write down what the relation's columns and name are now: columns that are new
+ * get the next ids, those that are gone are marked as dropped.  Writes state
+ * tables, so not in read-only transactions.
+ */
+extern void sync_table_refresh(int32 table_id, Oid relid);
+
+/* Insert a column's row.  SPI is connected, as the state's owner. */
+extern void sync_table_add_column(int32 table_id, int32 column_id,
+								  Form_pg_attribute att, int key_position);
+
+/* A table was enabled, disabled or changed in the registry: let every backend
+ * know, this one at once. */
+extern void sync_table_invalidate(Oid relid);
+
+#endif							/* OFFLINE_SYNC_TABLE_REGISTRY_H */
