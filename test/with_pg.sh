@@ -5,8 +5,9 @@
 # Unix socket in a directory of its own only: any number may run at once, and no
 # other cluster is touched.  PGHOST, PGPORT, PGUSER, PGDATABASE lead to it, PGLOG
 # names its log.  PG_CONFIG chooses the installation, PG_EXTRA_CONF adds lines to
-# postgresql.conf.  The exit status is the command's; on failure the log's end is
-# shown.
+# postgresql.conf; PG_KEEP, a database's name, leaves the server up and says how to
+# connect to it and to stop it.  The exit status is the command's; on failure the
+# log's end is shown.
 set -eu
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 [ -n "${PG_CONFIG:-}" ] || PG_CONFIG=/usr/lib/postgresql/${PG_MAJOR:-15}/bin/pg_config
@@ -28,8 +29,21 @@ as_server()
 	exec "$@"
 )
 
+started=
 finish()
 {
+	if [ -n "${PG_KEEP:-}" ] && [ -n "$started" ]; then
+		as=
+		[ "$(id -u)" != 0 ] || as='runuser -u postgres -- '
+		cat <<KEPT
+
+The server is still up.  To connect:
+    $bin/psql -h $dir -U postgres $PG_KEEP
+To stop and remove it:
+    (cd / && $as$bin/pg_ctl -D $dir/data -m fast stop); rm -rf $dir
+KEPT
+		return
+	fi
 	as_server "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1 || true
 	rm -rf "$dir"
 }
@@ -47,6 +61,7 @@ fsync = off
 ${PG_EXTRA_CONF:-}
 CONF
 as_server "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -s start || { cat "$dir/log" >&2; exit 1; }
+started=yes
 
 PATH=$bin:$PATH PGHOST=$dir PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PGLOG=$dir/log
 export PATH PGHOST PGPORT PGUSER PGDATABASE PGLOG
