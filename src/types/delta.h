@@ -80,7 +80,7 @@ typedef struct DeltaCell
 
 typedef enum DeltaChangeKind
 {
-	DELTA_CHANGE_INSERT = 0,	/* "insert", possibly with increment/add/remove */
+	DELTA_CHANGE_INSERT = 0,	/* "insert": all its cells are SET */
 	DELTA_CHANGE_UPDATE,		/* set / increment / add / remove */
 	DELTA_CHANGE_DELETE,
 	DELTA_CHANGE_RETRACT,		/* served only: one row */
@@ -123,7 +123,7 @@ typedef struct DeltaHeader
 	int			schema_version; /* 0 where absent */
 	int64		first_seq;		/* 0: served, or without changes */
 	int			nchanges;
-	bool		is_served;		/* has from/to */
+	bool		is_served;		/* has "from", "to" or "more" in JSON */
 	bool		has_more;
 	bool		is_reset;
 	const char *resume;			/* terminated, or NULL */
@@ -228,7 +228,8 @@ typedef struct DeltaError
 } DeltaError;
 
 /* Parse JSON text (in the server's encoding), or the wire form.  NULL and *error where it is
- * not acceptable; does not raise, but for memory and interrupts. */
+ * not acceptable; does not raise, but for memory, interrupts and characters that
+ * the server's encoding lacks. */
 extern DeltaData *delta_parse_json(const char *json, Size len,
 								   const DeltaLimits *limits, DeltaError *error);
 extern DeltaData *delta_parse_wire(const char *bytes, Size len,
