@@ -31,4 +31,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* A lexer of JSON without de-escaping; 17 can put it into the caller's space. */
+#if PG_VERSION_NUM >= 170000
+#define compat_make_json_lexer(space, json, len, encoding) \
+	makeJsonLexContextCstringLen(space, json, len, encoding, false)
+#else
+#define compat_make_json_lexer(space, json, len, encoding) \
+	makeJsonLexContextCstringLen(unconstify(char *, json), len, encoding, false)
+#endif
+
 #endif							/* OFFLINE_SYNC_COMPAT_H */
