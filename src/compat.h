@@ -17,6 +17,12 @@
 #include "nodes/miscnodes.h"
 #endif
 
+/* 16 has one function for all kinds of objects */
+#if PG_VERSION_NUM >= 160000
+#define pg_class_ownercheck(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
+#endif
+
 /* Input functions report bad input softly where the server can take it (16). */
 #if PG_VERSION_NUM < 160000
 #define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)

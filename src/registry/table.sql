@@ -38,3 +38,23 @@ COMMENT ON TABLE offline_sync.tracked_column IS 'columns of tracked tables, by t
 
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_table', '');
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_column', '');
+
+CREATE FUNCTION sync_enable_table(relation regclass, scope name DEFAULT NULL,
+    policies jsonb DEFAULT '{}', options jsonb DEFAULT '{}') RETURNS void
+AS 'MODULE_PATHNAME', 'sync_enable_table'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_enable_table(regclass, name, jsonb, jsonb)
+IS 'keep a table in sync with devices; for its owner';
+
+CREATE FUNCTION sync_disable_table(relation regclass) RETURNS void
+AS 'MODULE_PATHNAME', 'sync_disable_table'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_disable_table(regclass)
+IS 'stop keeping a table in sync: its data stays, devices are not told; for its owner';
+
+CREATE FUNCTION sync_set_policy(relation regclass, column_name name, policy text,
+    options jsonb DEFAULT '{}') RETURNS void
+AS 'MODULE_PATHNAME', 'sync_set_policy'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_set_policy(regclass, name, text, jsonb)
+IS 'choose the rule that merges a column; for the table''s owner';

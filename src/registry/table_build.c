@@ -41,6 +41,7 @@
 
 static Oid	extension_schema(Oid extension);
 static Oid	function_oid(Oid schema, const char *name);
+static Oid	type_oid(Oid schema, const char *name);
 static int32 trigger_table_id(HeapTuple tuple, TupleDesc desc);
 static bool describe(SyncTable *t, Relation rel, const TableSource *source,
 					 const char **problem, bool *is_stale);
@@ -83,12 +84,16 @@ registry_oids_read(RegistryOids *oids)
 	oids->tracked_table = get_relname_relid("tracked_table", state_schema);
 	oids->capture = function_oid(oids->schema, "sync_capture");
 	oids->truncate = function_oid(oids->schema, "sync_capture_truncate");
-	oids->row_clock = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									  CStringGetDatum("row_clock"),
-									  ObjectIdGetDatum(oids->schema));
-	oids->orset = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-								  CStringGetDatum("orset"),
-								  ObjectIdGetDatum(oids->schema));
+	oids->row_clock = type_oid(oids->schema, "row_clock");
+	oids->orset = type_oid(oids->schema, "orset");
+	oids->hlc = type_oid(oids->schema, "hlc");
+}
+
+static Oid
+type_oid(Oid schema, const char *name)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+						   ObjectIdGetDatum(schema));
 }
 
 /* There is no syscache over pg_extension. */

@@ -25,6 +25,7 @@ typedef struct RegistryOids
 	Oid			truncate;
 	Oid			row_clock;		/* types */
 	Oid			orset;
+	Oid			hlc;
 } RegistryOids;
 
 extern void registry_oids_read(RegistryOids *oids);

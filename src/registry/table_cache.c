@@ -271,6 +271,36 @@ compare_tables(const void *a, const void *b)
 	return ta->table_id < tb->table_id ? -1 : ta->table_id > tb->table_id;
 }
 
+int32
+sync_table_find_id(Oid relid)
+{
+	RegistryEntry *entry = find_entry(relid);
+
+	return entry == NULL || entry->relid != relid ? 0 : entry->row.table_id;
+}
+
+void
+sync_table_not_enabled(Oid relid)
+{
+	Oid			root = relation_root(relid);
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	if (root != relid && sync_table_find_id(root) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partition", name),
+				 errhint("Name the partitioned table \"%s\" instead.",
+						 get_rel_name(root))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" is not kept in sync", name),
+			 errhint("Use sync_enable_table() first.")));
+}
+
 const TrackedTable *
 sync_table_row(int32 table_id, Oid *relid)
 {

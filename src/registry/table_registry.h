@@ -21,6 +21,25 @@ extern int32 *sync_table_ids(int *nids);
  * nowhere); NULL where it is not enabled.  Valid until the end of the transaction. */
 extern const TrackedTable *sync_table_row(int32 table_id, Oid *relid);
 
+/* The id of the enabled table that this relation is (not: is a partition of), or 0. */
+extern int32 sync_table_find_id(Oid relid);
+
+/* 55000: the table is not kept in sync. */
+extern void sync_table_not_enabled(Oid relid) pg_attribute_noreturn();
+
+/* Raise where the table cannot be kept in sync. */
+extern void sync_table_check_trackable(Relation rel);
+
+/* The scope column's attnum; raises where it cannot be one. */
+extern AttrNumber sync_table_check_scope(Relation rel, const char *name);
+
+/* Add the clock column and triggers to the caller's own table, or remove them. */
+extern void sync_table_add_triggers(int32 table_id, Oid relid);
+extern void sync_table_remove_triggers(Oid relid);
+
+/* Add the trigger on TRUNCATE where a table or partition has none. */
+extern void sync_table_add_truncate_trigger(int32 table_id, Oid relid);
+
 /*
  * Write down what the relation's columns and name are now: columns that are new
  * get the next ids, those that are gone are marked as dropped.  Writes state

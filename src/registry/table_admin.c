@@ -1,0 +1,410 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_admin.c
+ *	  Enabling and disabling the tracking of a table, and column policies.
+ *
+ * What changes the user's table is done by SPI as the caller, who must own it,
+ * so that PostgreSQL's own rules hold; what changes the registry is done as the
+ * state's owner.  The table is locked ACCESS EXCLUSIVE first: whoever wrote to it
+ * before has finished when the stamp of enabling is taken.  The registry's lock
+ * comes after it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "log/change_log.h"
+#include "log/node.h"
+#include "log/state.h"
+#include "miscadmin.h"
+#include "registry/table_options.h"
+#include "registry/table_registry.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+PG_FUNCTION_INFO_V1(sync_enable_table);
+PG_FUNCTION_INFO_V1(sync_disable_table);
+PG_FUNCTION_INFO_V1(sync_set_policy);
+
+static Relation open_own_table(Oid relid, LOCKMODE lockmode);
+static void check_not_enabled(Relation rel);
+static char *default_wire_name(Relation rel);
+static void check_wire_name(const char *wire_name);
+static void register_table(int32 table_id, Relation rel, AttrNumber scope,
+						   const TableOptions *options);
+static int32 register_columns(int32 table_id, Relation rel, AttrNumber scope,
+							  int *ncolumns);
+static void log_event(int32 table_id);
+static SyncTable *find_enabled(Oid relid);
+static void set_policy(const SyncTable *t, const char *column_name,
+					   const char *policy, Jsonb *options);
+static void check_policy(const SyncTable *t, const SyncColumn *c,
+						 const char *policy);
+static void execute(const char *query, int nargs, Oid *types, Datum *values);
+
+/*
+ * sync_enable_table(relation regclass, scope name, policies jsonb, options jsonb)
+ *
+ * Not strict: no scope column means that all rows are in scope ''.
+ */
+Datum
+sync_enable_table(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
+	char	   *scope = PG_ARGISNULL(1) ? NULL : NameStr(*PG_GETARG_NAME(1));
+	TablePolicy *policies;
+	int			npolicies;
+	TableOptions options;
+	Relation	rel;
+	AttrNumber	scope_attribute = InvalidAttrNumber;
+	SyncTable  *t;
+	int32		table_id;
+	int			i;
+
+	PreventCommandIfReadOnly("sync_enable_table()");
+	PreventCommandDuringRecovery("sync_enable_table()");
+	policies = table_policies_parse(PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2),
+									&npolicies);
+	table_options_parse(PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3), &options);
+
+	rel = open_own_table(relid, AccessExclusiveLock);
+	sync_table_check_trackable(rel);
+	check_not_enabled(rel);
+	if (scope != NULL)
+		scope_attribute = sync_table_check_scope(rel, scope);
+	if (options.wire_name == NULL)
+		options.wire_name = default_wire_name(rel);
+
+	/* keeps others who enable a table out until the end of the transaction */
+	table_close(state_open("tracked_table", ShareRowExclusiveLock), NoLock);
+	check_wire_name(options.wire_name);
+	table_id = tracked_table_next_id();
+	register_table(table_id, rel, scope_attribute, &options);
+	relation_close(rel, NoLock);	/* ALTER TABLE wants it for itself */
+
+	sync_table_add_triggers(table_id, relid);
+	log_event(table_id);
+	sync_table_invalidate(relid);
+
+	t = find_enabled(relid);
+	for (i = 0; i < npolicies; i++)
+		set_policy(t, policies[i].column, policies[i].policy, policies[i].options);
+	sync_table_invalidate(relid);
+	PG_RETURN_VOID();
+}
+
+/*
+ * sync_disable_table(relation regclass)
+ *
+ * The application's data stays; devices are not told, their next pushes to the
+ * table are refused.
+ */
+Datum
+sync_disable_table(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Oid			types[] = {INT4OID};
+	Datum		values[1];
+	StateUser	saved;
+	int32		table_id;
+
+	PreventCommandIfReadOnly("sync_disable_table()");
+	PreventCommandDuringRecovery("sync_disable_table()");
+	relation_close(open_own_table(relid, AccessExclusiveLock), NoLock);
+	table_id = sync_table_find_id(relid);
+	if (table_id == 0)
+		sync_table_not_enabled(relid);
+
+	values[0] = Int32GetDatum(table_id);
+	SPI_connect();
+	state_become_owner(&saved);
+	execute("UPDATE offline_sync.tracked_table SET is_enabled = false"
+					 " WHERE table_id = $1", 1, types, values);
+	execute("DELETE FROM offline_sync.tombstone WHERE table_id = $1",
+					 1, types, values);
+	state_restore_user(&saved);
+	SPI_finish();
+	sync_table_invalidate(relid);
+
+	sync_table_remove_triggers(relid);
+	PG_RETURN_VOID();
+}
+
+/*
+ * sync_set_policy(relation regclass, column_name name, policy text, options jsonb)
+ */
+Datum
+sync_set_policy(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	char	   *column = NameStr(*PG_GETARG_NAME(1));
+	char	   *policy = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	Jsonb	   *options = PG_GETARG_JSONB_P(3);
+
+	PreventCommandIfReadOnly("sync_set_policy()");
+	PreventCommandDuringRecovery("sync_set_policy()");
+
+	/* writers of the table finish before the rule changes */
+	relation_close(open_own_table(relid, ShareRowExclusiveLock), NoLock);
+	table_policy_check_options(policy, options);
+	set_policy(find_enabled(relid), column, policy, options);
+	sync_table_invalidate(relid);
+	PG_RETURN_VOID();
+}
+
+/* ----------
+ * Before enabling
+ * ----------
+ */
+
+/*
+ * Lock the caller's table.  Ownership is checked before the lock is asked for,
+ * so that a stranger cannot stop the table's users.
+ */
+static Relation
+open_own_table(Oid relid, LOCKMODE lockmode)
+{
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+	Relation	rel = NULL;
+
+	if (relkind != '\0')
+	{
+		if (!pg_class_ownercheck(relid, GetUserId()))
+			aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+						   get_rel_name(relid));
+		rel = try_relation_open(relid, lockmode);
+	}
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	return rel;
+}
+
+static void
+check_not_enabled(Relation rel)
+{
+	if (sync_table_find_id(RelationGetRelid(rel)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table \"%s\" is already kept in sync",
+						RelationGetRelationName(rel))));
+}
+
+static char *
+default_wire_name(Relation rel)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
+
+	if (strcmp(schema, "public") == 0)
+		return pstrdup(RelationGetRelationName(rel));
+	return psprintf("%s.%s", schema, RelationGetRelationName(rel));
+}
+
+static void
+check_wire_name(const char *wire_name)
+{
+	int			ntables;
+	TrackedTable *tables = tracked_table_read(&ntables);
+	int			i;
+
+	for (i = 0; i < ntables; i++)
+	{
+		if (strcmp(tables[i].wire_name, wire_name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("name \"%s\" is already used by table \"%s.%s\"",
+							wire_name, tables[i].schema_name,
+							tables[i].table_name),
+					 errhint("Choose another name with the option \"name\".")));
+	}
+}
+
+/* ----------
+ * Enabling
+ * ----------
+ */
+
+static void
+register_table(int32 table_id, Relation rel, AttrNumber scope,
+			   const TableOptions *options)
+{
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID,
+		TEXTOID, TEXTOID, TEXTOID, INT4OID, XID8OID, INT8OID, INT4OID, TIMESTAMPTZOID};
+	Datum		values[lengthof(types)];
+	StateUser	saved;
+	Stamp		stamp;
+	int			ncolumns;
+	int32		node_id = sync_node_id();
+
+	sync_node_stamp(&stamp, HLC_MIN);
+	SPI_connect();
+	state_become_owner(&saved);
+	values[0] = Int32GetDatum(table_id);
+	values[1] = CStringGetTextDatum(options->wire_name);
+	values[2] = CStringGetTextDatum(get_namespace_name(RelationGetNamespace(rel)));
+	values[3] = CStringGetTextDatum(RelationGetRelationName(rel));
+	values[4] = Int32GetDatum(register_columns(table_id, rel, scope, &ncolumns));
+	values[5] = CStringGetTextDatum(options->on_delete);
+	values[6] = CStringGetTextDatum(options->mode);
+	values[7] = CStringGetTextDatum(options->consistency);
+	values[8] = CStringGetTextDatum(options->audit);
+	values[9] = Int32GetDatum(node_id);
+	values[10] = FullTransactionIdGetDatum(FullTransactionIdFromU64(stamp.xid));
+	values[11] = HlcGetDatum(stamp.hlc);
+	values[12] = Int32GetDatum(ncolumns);
+	values[13] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	types[11] = sync_table_oids()->hlc;
+	execute("INSERT INTO offline_sync.tracked_table"
+					 " (table_id, wire_name, schema_name, table_name, scope_column_id,"
+					 "  on_delete, mode, consistency, audit, enabled_node, enabled_xid,"
+					 "  enabled_hlc, enabled_columns, enabled_at)"
+					 " VALUES ($1, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11,"
+					 "  $12, $13, $14)",
+					 lengthof(types), types, values);
+	state_restore_user(&saved);
+	SPI_finish();
+}
+
+/*
+ * Give the columns their ids, which start from 1; returns the scope column's, or 0.
+ */
+static int32
+register_columns(int32 table_id, Relation rel, AttrNumber scope, int *ncolumns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int32		scope_id = 0;
+	RelationKey key;
+	int			i;
+
+	relation_key_read(rel, &key);
+	*ncolumns = 0;
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		int			key_position = 0;
+		int			k;
+
+		if (att->attisdropped ||
+			strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
+			continue;
+		for (k = 0; k < key.nkeys; k++)
+		{
+			if (key.attnums[k] == att->attnum)
+				key_position = k + 1;
+		}
+		sync_table_add_column(table_id, ++*ncolumns, att, key_position);
+		if (att->attnum == scope)
+			scope_id = *ncolumns;
+	}
+	return scope_id;
+}
+
+/* A position that a device's vector can come to cover; see change_log.h. */
+static void
+log_event(int32 table_id)
+{
+	char		key[12];
+
+	pg_ltoa(table_id, key);
+	change_log_add(NULL, CHANGE_LOG_EVENT, key, strlen(key));
+}
+
+/* ----------
+ * Policies
+ * ----------
+ */
+
+static SyncTable *
+find_enabled(Oid relid)
+{
+	SyncTable  *t = sync_table_by_relid(relid);
+
+	if (t == NULL || t->relid != relid)
+		sync_table_not_enabled(relid);
+	return t;
+}
+
+static void
+set_policy(const SyncTable *t, const char *column_name, const char *policy,
+		   Jsonb *options)
+{
+	Oid			types[] = {INT4OID, INT4OID, TEXTOID, JSONBOID};
+	Datum		values[lengthof(types)];
+	int			column = sync_column_by_name(t, column_name, strlen(column_name));
+	StateUser	saved;
+
+	if (column < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist or is not kept in sync",
+						column_name, t->table_name)));
+	check_policy(t, &t->columns[column], policy);
+
+	values[0] = Int32GetDatum(t->table_id);
+	values[1] = Int32GetDatum(t->columns[column].column_id);
+	values[2] = CStringGetTextDatum(policy);
+	values[3] = JsonbPGetDatum(options);
+	SPI_connect();
+	state_become_owner(&saved);
+	execute("UPDATE offline_sync.tracked_column SET policy = $3, options = $4"
+			" WHERE table_id = $1 AND column_id = $2",
+			lengthof(types), types, values);
+	state_restore_user(&saved);
+	SPI_finish();
+}
+
+/* Does the policy fit the column? */
+static void
+check_policy(const SyncTable *t, const SyncColumn *c, const char *policy)
+{
+	bool		is_set = c->value_class == VALUE_ORSET;
+	int			column = c - t->columns;
+
+	if (is_set != (strcmp(policy, "orset") == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
+						policy, c->name, format_type_be(c->type)),
+				 is_set ? errhint("Columns of type orset always have the policy \"orset\".") :
+				 errhint("The policy \"orset\" is for columns of type orset.")));
+	if (strcmp(policy, "counter") != 0)
+		return;
+	if (c->type != INT2OID && c->type != INT4OID && c->type != INT8OID &&
+		c->type != NUMERICOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("policy \"counter\" does not fit column \"%s\" of type %s",
+						c->name, format_type_be(c->type)),
+				 errhint("Counters are smallint, integer, bigint or numeric columns.")));
+	if (c->is_key || c->is_generated || column == t->scope_column)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("policy \"counter\" does not fit %s column \"%s\"",
+						c->is_key ? "primary key" :
+						c->is_generated ? "generated" : "scope", c->name)));
+}
+
+/* Run a statement on the state tables. */
+static void
+execute(const char *query, int nargs, Oid *types, Datum *values)
+{
+	int			result = SPI_execute_with_args(query, nargs, types, values, NULL,
+											   false, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s",
+			 SPI_result_code_string(result));
+}
