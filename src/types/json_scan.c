@@ -13,10 +13,9 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "types/json_scan.h"
-#include "utils/builtins.h"
+#include "types/uuid_text.h"
 
 static void skip_space(JsonScan *scan);
 static void scan_escape(JsonScan *scan, StringInfo buf);
@@ -139,13 +138,17 @@ json_scan_integer(JsonScan *scan, int64 min, int64 max)
 void
 json_scan_uuid(JsonScan *scan, pg_uuid_t *uuid)
 {
-	StringInfoData buf;
+	const char *text;
+	const char *close;
 
-	initStringInfo(&buf);
-	json_scan_string(scan, &buf);
-	*uuid = *DatumGetUUIDP(DirectFunctionCall1(uuid_in,
-											   CStringGetDatum(buf.data)));
-	pfree(buf.data);
+	/* nothing in a uuid needs an escape, so look for the quote */
+	if (!json_scan_accept(scan, '"'))
+		json_scan_fail(scan, "Expected a string");
+	text = scan->cursor;
+	close = memchr(text, '"', scan->end - text);
+	if (close == NULL || !uuid_text_parse(text, close - text, uuid))
+		json_scan_fail(scan, "Expected a uuid");
+	scan->cursor = close + 1;
 }
 
 bool
@@ -265,11 +268,12 @@ json_scan_put_string(StringInfo buf, const char *data, int len)
 void
 json_scan_put_uuid(StringInfo buf, const pg_uuid_t *uuid)
 {
-	char	   *text = DatumGetCString(DirectFunctionCall1(uuid_out,
-														   UUIDPGetDatum(uuid)));
+	char		text[UUID_TEXT_LEN];
 
-	appendStringInfo(buf, "\"%s\"", text);
-	pfree(text);
+	uuid_text_put(text, uuid);
+	appendStringInfoChar(buf, '"');
+	appendBinaryStringInfo(buf, text, UUID_TEXT_LEN);
+	appendStringInfoChar(buf, '"');
 }
 
 static void

@@ -29,6 +29,8 @@
 #include "utils/memutils.h"
 
 /* changing */
+static void reserve_elements(OrSet *set, int n);
+static void reserve_tags(OrSet *set, OrSetElement *element, int n);
 static bool find_element(const OrSet *set, const char *data, int len,
 						 int *position);
 static void insert_missing(OrSet *set, OrSetItem *items, int nitems);
@@ -105,29 +107,34 @@ OrSetData *
 orset_pack(const OrSet *set)
 {
 	StringInfoData buf;
-	bool		tagged = set->seen->nentries > 0;
-
-	check_limits(set);
 
 	initStringInfo(&buf);
 	appendStringInfoSpaces(&buf, VARHDRSZ);
-	appendStringInfoChar(&buf, (char) ((ORSET_FORMAT << 4) |
-									   (tagged ? ORSET_TAGGED : 0)));
-	varint_append(&buf, set->nelements);
+	orset_encode(&buf, set);
+	SET_VARSIZE(buf.data, buf.len);
+	return (OrSetData *) buf.data;
+}
+
+void
+orset_encode(StringInfo buf, const OrSet *set)
+{
+	bool		tagged = set->seen->nentries > 0;
+
+	check_limits(set);
+	appendStringInfoChar(buf, (char) ((ORSET_FORMAT << 4) |
+									  (tagged ? ORSET_TAGGED : 0)));
+	varint_append(buf, set->nelements);
 	for (int i = 0; i < set->nelements; i++)
 	{
-		varint_append(&buf, set->elements[i].len);
-		appendBinaryStringInfo(&buf, set->elements[i].data,
+		varint_append(buf, set->elements[i].len);
+		appendBinaryStringInfo(buf, set->elements[i].data,
 							   set->elements[i].len);
 	}
 	if (tagged)
 	{
-		vv_pack(&buf, set->seen);
-		pack_tags(&buf, set);
+		vv_pack(buf, set->seen);
+		pack_tags(buf, set);
 	}
-
-	SET_VARSIZE(buf.data, buf.len);
-	return (OrSetData *) buf.data;
 }
 
 int
@@ -352,6 +359,29 @@ orset_decode(const char *bytes, Size len, bool must_be_sorted,
 	return problem;
 }
 
+OrSetElement *
+orset_append(OrSet *set, const char *data, int len)
+{
+	OrSetElement *element;
+	char	   *text;
+
+	reserve_elements(set, 1);
+	text = MemoryContextAlloc(set->context, Max(len, 1));
+	memcpy(text, data, len);
+	element = &set->elements[set->nelements++];
+	memset(element, 0, sizeof(OrSetElement));
+	element->data = text;
+	element->len = len;
+	return element;
+}
+
+void
+orset_append_tag(OrSet *set, OrSetElement *element, const OrSetTag *tag)
+{
+	reserve_tags(set, element, 1);
+	element->tags[element->ntags++] = *tag;
+}
+
 int
 orset_normalize(OrSet *set)
 {
@@ -373,19 +403,8 @@ orset_normalize(OrSet *set)
 			continue;
 		}
 		/* gather all tags first, sort them once */
-		if (kept->ntags + element->ntags > kept->maxtags)
-		{
-			OrSetTag   *tags;
-
-			kept->maxtags = 2 * (kept->ntags + element->ntags);
-			tags = MemoryContextAllocHuge(set->context,
-										  kept->maxtags * sizeof(OrSetTag));
-			memcpy(tags, kept->tags, kept->ntags * sizeof(OrSetTag));
-			kept->tags = tags;
-		}
-		memcpy(kept->tags + kept->ntags, element->tags,
-			   element->ntags * sizeof(OrSetTag));
-		kept->ntags += element->ntags;
+		for (int k = 0; k < element->ntags; k++)
+			orset_append_tag(set, kept, &element->tags[k]);
 		kept->is_plain |= element->is_plain;
 	}
 	nrepeated = set->nelements - nkept;
@@ -413,6 +432,37 @@ orset_normalize(OrSet *set)
 /*
  * ---- Changing ----
  */
+
+/* Make room for n more.  What the arrays were in before stays in the context:
+ * it need not be a chunk that we could free. */
+static void
+reserve_elements(OrSet *set, int n)
+{
+	OrSetElement *elements;
+
+	if (set->nelements + n <= set->maxelements)
+		return;
+	set->maxelements = Max(2 * set->maxelements, set->nelements + n);
+	elements = MemoryContextAllocHuge(set->context, (Size) set->maxelements *
+									  sizeof(OrSetElement));
+	memcpy(elements, set->elements, set->nelements * sizeof(OrSetElement));
+	set->elements = elements;
+}
+
+static void
+reserve_tags(OrSet *set, OrSetElement *element, int n)
+{
+	OrSetTag   *tags;
+
+	if (element->ntags + n <= element->maxtags)
+		return;
+	element->maxtags = Max(2 * element->maxtags, element->ntags + n);
+	tags = MemoryContextAllocHuge(set->context, (Size) element->maxtags *
+								  sizeof(OrSetTag));
+	if (element->ntags > 0)
+		memcpy(tags, element->tags, element->ntags * sizeof(OrSetTag));
+	element->tags = tags;
+}
 
 /* Is the element there?  *position: its index, or where it would be. */
 static bool
@@ -460,17 +510,7 @@ insert_missing(OrSet *set, OrSetItem *items, int nitems)
 			items[n++] = items[i];
 	}
 
-	if (set->nelements + n > set->maxelements)
-	{
-		OrSetElement *elements;
-
-		set->maxelements = Max(2 * set->maxelements, set->nelements + n);
-		elements = MemoryContextAllocHuge(set->context, set->maxelements *
-										  sizeof(OrSetElement));
-		memcpy(elements, set->elements, set->nelements * sizeof(OrSetElement));
-		set->elements = elements;
-	}
-
+	reserve_elements(set, n);
 	from = set->nelements - 1;
 	to = set->nelements + n - 1;
 	set->nelements += n;
@@ -514,17 +554,7 @@ gain_tag(OrSet *set, OrSetElement *element, const OrSetTag *tag)
 
 	if (from == to)
 	{
-		if (element->ntags >= element->maxtags)
-		{
-			int			maxtags = Max(2, 2 * element->maxtags);
-			OrSetTag   *tags = MemoryContextAllocHuge(set->context,
-													  maxtags * sizeof(OrSetTag));
-
-			if (element->ntags > 0)
-				memcpy(tags, element->tags, element->ntags * sizeof(OrSetTag));
-			element->tags = tags;
-			element->maxtags = maxtags;
-		}
+		reserve_tags(set, element, 1);
 		memmove(&element->tags[from + 1], &element->tags[from],
 				(element->ntags - from) * sizeof(OrSetTag));
 		element->ntags++;

@@ -42,6 +42,7 @@
 #define OFFLINE_SYNC_ORSET_H
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "types/version_vector.h"
 #include "utils/uuid.h"
 
@@ -154,6 +155,16 @@ extern bool orset_next(OrSetIterator *it, const char **data, int *len);
  * orset_normalize must follow. */
 extern const char *orset_decode(const char *bytes, Size len, bool must_be_sorted,
 								MemoryContext context, OrSet **result);
+
+/* Append what the packed form consists of, without header, to buf; the elements
+ * may be in any order here, too.  Raises 54000 beyond the limits. */
+extern void orset_encode(StringInfo buf, const OrSet *set);
+
+/* Build a set: append elements (copied) and tags as they come, then normalize.
+ * The element is good until the next is appended. */
+extern OrSetElement *orset_append(OrSet *set, const char *data, int len);
+extern void orset_append_tag(OrSet *set, OrSetElement *element,
+							 const OrSetTag *tag);
 
 /* Bring a set whose elements and tags were written in any order, with
  * repetitions, and without regard to seen, into the state that the rest

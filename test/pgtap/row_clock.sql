@@ -103,57 +103,31 @@ SELECT ok(bool_and((a.rc = b.rc) = (row_clock_send(a.rc) = row_clock_send(b.rc))
           '= and <> say what the bytes say')
 FROM clock AS a, clock AS b WHERE a.clock <= 60;
 
--- Through a file and back, as a client would send it.
-CREATE FUNCTION pg_temp.from_binary(value bytea, type regtype) RETURNS text
-LANGUAGE plpgsql AS $$
--- The value as COPY BINARY takes it in: its text, or the SQLSTATE.
-DECLARE
-  path text := current_setting('data_directory') || '/base/pgsql_tmp_binary_'
-               || pg_backend_pid();
-  file bytea := '\x5047434f50590aff0d0a00' || int4send(0) || int4send(0)
-                || int2send(1::int2) || int4send(length(value)) || value
-                || int2send((-1)::int2);
-  object oid;
-  result text;
-BEGIN
-  EXECUTE format('CREATE TEMP TABLE IF NOT EXISTS incoming_%s (value %s)',
-                 type::oid, type);
-  EXECUTE format('TRUNCATE incoming_%s', type::oid);
-  object := lo_from_bytea(0, file);
-  PERFORM lo_export(object, path);
-  PERFORM lo_unlink(object);
-  EXECUTE format('COPY incoming_%s FROM %L (FORMAT binary)', type::oid, path);
-  EXECUTE format('SELECT value::text FROM incoming_%s', type::oid) INTO result;
-  RETURN result;
-EXCEPTION WHEN OTHERS THEN
-  RETURN SQLSTATE;
-END $$;
-
-SELECT ok(bool_and(pg_temp.from_binary(row_clock_send(rc), 'row_clock') = rc::text),
-          'binary round trip') FROM clock;
+\ir ../binary_input.sql
+SELECT ok(bool_and(pg_temp.binary_input('row_clock', row_clock_send(rc)) = rc::text),
+          'binary round trip') FROM clock WHERE clock <= 150;
 
 -- Damage: cut off anywhere, or one byte changed: refused, or another valid
 -- clock whose bytes are exactly those.
 SELECT is((SELECT count(*)
            FROM clock, generate_series(0, length(row_clock_send(rc)) - 1) AS n,
-                pg_temp.from_binary(substr(row_clock_send(rc), 1, n), 'row_clock') AS outcome
-           WHERE clock IN (3, 6, 38, 100) AND outcome NOT IN ('22P03', '08P01')), 0::bigint,
+                pg_temp.binary_outcome('row_clock', substr(row_clock_send(rc), 1, n)) AS outcome
+           WHERE clock IN (3, 6, 38, 100) AND outcome !~ '^(22P03|08P01):'), 0::bigint,
           'no prefix of a clock is a clock');
 CREATE TEMP TABLE mutant AS
-SELECT bytes, pg_temp.from_binary(bytes, 'row_clock') AS outcome
-FROM clock, generate_series(1, 200),
-     LATERAL (SELECT set_byte(row_clock_send(rc),
-                              (random() * (length(row_clock_send(rc)) - 1))::int,
-                              (random() * 255)::int) AS bytes) AS m
-WHERE clock IN (3, 5, 6, 36, 38, 100, 298);
+SELECT set_byte(row_clock_send(rc), (random() * (length(row_clock_send(rc)) - 1))::int,
+                (random() * 255)::int) AS bytes, NULL::text AS outcome
+FROM clock, generate_series(1, 100) WHERE clock IN (3, 6, 36, 100, 298);
+UPDATE mutant SET outcome = pg_temp.binary_outcome('row_clock', bytes);
+SELECT ok(count(DISTINCT bytes) > 300, 'mutants differ') FROM mutant;
 SELECT is((SELECT count(*) FROM mutant
-           WHERE outcome !~ '^\{' AND outcome NOT IN ('22P03', '0A000')), 0::bigint,
+           WHERE outcome !~ '^\{' AND outcome !~ '^(22P03|0A000):'), 0::bigint,
           'a changed byte raises nothing but our errors');
 SELECT is((SELECT count(*) FROM mutant
            WHERE outcome ~ '^\{' AND row_clock_send(outcome::row_clock) <> bytes), 0::bigint,
           'bytes that are accepted are the canonical ones');
-SELECT ok(count(*) FILTER (WHERE outcome ~ '^\{') > 50
-          AND count(*) FILTER (WHERE outcome = '22P03') > 50,
+SELECT ok(count(*) FILTER (WHERE outcome ~ '^\{') > 20
+          AND count(*) FILTER (WHERE outcome ~ '^22P03:') > 20,
           'some mutants pass, some do not') FROM mutant;
 
 -- Size in a tuple.  A device's uuid and a node's, a whole row of 40 columns.
@@ -192,8 +166,6 @@ SELECT format('{"stamps":[%s]}', string_agg(format(
 FROM generate_series(1, 2601) AS n;
 SELECT ok(rc::text::row_clock = rc AND pg_column_size(rc) < 200000, 'the largest clock')
 FROM largest;
-SELECT is(pg_temp.from_binary(row_clock_send(rc), 'row_clock'), rc::text,
-          'the largest clock, in binary form') FROM largest;
 
 -- A stored value that is damaged is noticed when it is read: a type with the
 -- same representation but no checks stands in for a broken disk.
