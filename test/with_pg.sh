@@ -58,6 +58,7 @@ cat >>"$dir/data/postgresql.conf" <<CONF
 listen_addresses = ''
 unix_socket_directories = '$dir'
 fsync = off
+log_checkpoints = off
 ${PG_EXTRA_CONF:-}
 CONF
 as_server "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -s start || { cat "$dir/log" >&2; exit 1; }
