@@ -2,7 +2,9 @@
 --
 --   in sql/x.sql:         \getenv srcdir PG_ABS_SRCDIR
 --                         \set file :srcdir '/test/binary_input.sql'
+--                         \set ECHO none
 --                         \i :file
+--                         \set ECHO all
 --   in test/pgtap/x.sql:  \ir ../binary_input.sql
 --
 -- pg_temp.binary_input('hlc', '\x...') returns the value's text, or raises;

@@ -230,12 +230,12 @@ scan_counters(Scanner *s, const pg_uuid_t *replica, VVBuilder *builder)
 
 	if (!scan_counter(s, &base))
 		return false;
+	if (s->p < s->end && *s->p == '-')
+		return fail(s, "counters must begin with a base, such as \"0,24-30\"");
 	vv_builder_add(builder, replica, 1, base);
 	while (take(s, ','))
 		if (!scan_piece(s, replica, builder))
 			return false;
-	if (s->p < s->end && *s->p == '-')
-		return fail(s, "counters must begin with a base, such as \"0,24-30\"");
 	if (s->p != s->end)
 		return fail(s, "expected \",\" between counters");
 	return true;
