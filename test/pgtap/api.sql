@@ -1,0 +1,137 @@
+--
+-- The public interface: what exists, under which names, for whom
+--
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION offline_sync;
+SELECT * FROM no_plan();
+
+-- every object of the extension, as pg_depend knows them
+CREATE TEMPORARY VIEW member AS
+SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS name
+FROM pg_depend d
+JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+WHERE e.extname = 'offline_sync' AND d.deptype = 'e';
+
+CREATE TEMPORARY VIEW member_function AS
+SELECT p.*, p.oid::regprocedure::text AS signature
+FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
+
+-- ---------------------------------------------------------------------------
+-- Functions: argument names, defaults, volatility
+-- ---------------------------------------------------------------------------
+
+CREATE TEMPORARY TABLE promised (name text, arguments text, result text, volatility "char", is_public boolean);
+INSERT INTO promised VALUES
+    ('sync_register_device',
+     'device uuid, scopes text[] DEFAULT ''{""}''::text[], owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole, label text DEFAULT NULL::text, public_key bytea DEFAULT NULL::bytea, class text DEFAULT NULL::text',
+     'uuid', 'v', false),
+    ('sync_revoke_device', 'device uuid', 'void', 'v', false),
+    ('sync_grant_scope', 'device uuid, scope text, push boolean DEFAULT true, pull boolean DEFAULT true',
+     'void', 'v', false),
+    ('sync_revoke_scope', 'device uuid, scope text', 'void', 'v', false),
+    ('sync_node', '', 'uuid', 's', true),
+    ('sync_new_incarnation', '', 'uuid', 'v', false),
+    ('sync_hello',
+     'device uuid, OUT node uuid, OUT protocol integer, OUT acked_seq bigint, OUT hlc hlc, OUT status text, OUT schema_version integer, OUT limits jsonb',
+     'record', 's', true),
+    ('sync_ack', 'device uuid, seen version_vector', 'void', 'v', true);
+
+SELECT is(pg_get_function_arguments(f.oid), p.arguments, 'arguments of ' || p.name)
+FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
+SELECT is(pg_get_function_result(f.oid), p.result, 'result of ' || p.name)
+FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
+SELECT is(f.provolatile::text, p.volatility::text, 'volatility of ' || p.name)
+FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
+SELECT is(has_function_privilege('public', f.oid, 'EXECUTE'), p.is_public, 'privileges of ' || p.name)
+FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
+
+-- ---------------------------------------------------------------------------
+-- Views: columns
+-- ---------------------------------------------------------------------------
+
+SELECT is((SELECT string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = to_regclass(v.name) AND a.attnum > 0),
+          v.columns, 'columns of ' || v.name)
+FROM (VALUES
+    ('sync_devices', 'device uuid, label text, class text, owner text, status text, scopes text[], acked_seq bigint, seen version_vector, last_push_at timestamp with time zone, last_ack_at timestamp with time zone, lag_changes bigint, lag interval, open_conflicts bigint, pending bigint'),
+    ('sync_conflicts', 'conflict uuid, table_name text, key jsonb, column_name text, scope text, current_value jsonb, incoming_value jsonb, current_hlc hlc, incoming_hlc hlc, current_replica uuid, incoming_replica uuid, policy text, decision text, state text, reconciliation uuid, device uuid, seq bigint, detected_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text'),
+    ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text'),
+    ('sync_stats', 'name text, value bigint')
+) AS v(name, columns);
+
+SELECT is_empty($$
+    SELECT m.name FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    WHERE c.relkind = 'v' AND NOT c.reloptions @> '{security_barrier=true}'$$,
+    'every view is a security barrier');
+
+-- ---------------------------------------------------------------------------
+-- What holds for every object, those of other files included
+-- ---------------------------------------------------------------------------
+
+-- implicitly made ones aside: row types and array types, a view's rule, operator families
+SELECT is_empty($$
+    SELECT m.name FROM member m
+    WHERE obj_description(m.objid, m.classid::regclass::name) IS NULL
+      AND m.classid <> 'pg_opfamily'::regclass
+      AND m.classid <> 'pg_cast'::regclass
+      AND NOT EXISTS (SELECT FROM pg_type t
+                      WHERE m.classid = 'pg_type'::regclass AND t.oid = m.objid
+                        AND (t.typrelid <> 0 OR t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc))
+    ORDER BY 1$$,
+    'every object has a comment');
+
+SELECT is_empty($$
+    SELECT signature FROM member_function
+    WHERE prosecdef AND NOT coalesce(proconfig @> '{"search_path=pg_catalog, pg_temp"}', false)$$,
+    'no function runs as its owner with the caller''s search_path');
+
+SELECT is_empty($$
+    SELECT signature FROM member_function
+    WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql')
+      AND prosqlbody IS NULL AND proconfig IS NULL$$,
+    'no SQL function looks names up in the caller''s search_path');
+
+-- Immutable functions see nothing but their arguments.  Of the others, those that
+-- everybody may call check the caller themselves.
+SELECT is_empty($$
+    SELECT signature FROM member_function f
+    WHERE has_function_privilege('public', f.oid, 'EXECUTE')
+      AND provolatile <> 'i'
+      AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+      AND proname <> ALL ('{
+          sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_resolve_conflict,
+          row_clock_entries, delta_in, delta_recv,
+          device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
+    'no other function is for everybody');
+
+SELECT is_empty($$
+    SELECT m.name FROM member m
+    JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    WHERE c.relnamespace = 'offline_sync'::regnamespace AND c.relacl::text LIKE '%{=%'$$,
+    'nothing in the schema of the state is granted to everybody');
+
+SELECT is_empty($$
+    SELECT m.name FROM member m
+    JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    WHERE c.relkind = 'r' AND c.oid <> ALL (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'offline_sync')
+      AND c.relname <> 'incarnation'$$,
+    'every state table is dumped, but the incarnation');
+
+SELECT is_empty($$
+    SELECT m.name FROM member m
+    JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    WHERE c.relkind = 'S'$$,
+    'there are no sequences');
+
+SELECT is_empty($$
+    SELECT a.attrelid::regclass || '.' || a.attname
+    FROM member m
+    JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+    WHERE c.relkind = 'r' AND a.atttypid::regtype::text ~ '^(oid|tid|xid|reg.*)$'$$,
+    'no state table holds an oid, a ctid or a 32-bit xid');
+
+SELECT * FROM finish();
+ROLLBACK;
