@@ -501,11 +501,8 @@ finish_predecessor(Relation rel, const SyncNode *last)
 static uint64
 oldest_running_xid(void)
 {
-	TransactionId xmin;
-
 	(void) GetTopFullTransactionId();
-	xmin = GetLatestSnapshot()->xmin;
-	return full_xid(xmin, ReadNextFullTransactionId());
+	return sync_snapshot_horizon(GetLatestSnapshot());
 }
 
 static void
@@ -594,6 +591,12 @@ sync_vector_is_lost(const VersionVector *vv)
 	if (!is_registered && !is_standby && vv_max_counter(vv, &current) > 0)
 		is_lost = true;
 	return is_lost;
+}
+
+uint64
+sync_snapshot_horizon(Snapshot snapshot)
+{
+	return full_xid(snapshot->xmin, ReadNextFullTransactionId());
 }
 
 void

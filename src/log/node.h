@@ -53,6 +53,11 @@ extern Hlc	sync_clock_now(void);
 extern void sync_node_stamp(Stamp *stamp, Hlc after);
 
 /*
+ * All transactions before this one had ended when the snapshot was taken.
+ */
+extern uint64 sync_snapshot_horizon(Snapshot snapshot);
+
+/*
  * Does the vector claim positions of a node of this database beyond what that
  * node ever stored (a lost future)?  Never true on a standby for the current
  * node, which merely lags.

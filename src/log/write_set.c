@@ -92,6 +92,12 @@ write_set_take(int32 table_id, const char *key, int keylen, bool is_delete)
 	return &entry->write;
 }
 
+bool
+write_set_is_empty(void)
+{
+	return writes == NULL;
+}
+
 void
 write_set_clear(void)
 {

@@ -37,6 +37,9 @@ extern PlannedWrite *write_set_add(int32 table_id, const char *key, int keylen,
 extern PlannedWrite *write_set_take(int32 table_id, const char *key, int keylen,
 									bool is_delete);
 
+/* Is nothing announced? */
+extern bool write_set_is_empty(void);
+
 /* Forget all announcements. */
 extern void write_set_clear(void);
 
