@@ -1,0 +1,607 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture.c
+ *	  The triggers that give locally written rows their clock and their entry
+ *	  in the log.
+ *
+ * A BEFORE ROW trigger, so that the clock is part of the very tuple that is
+ * written: no second update, no shadow table.  It is named to run last and sees
+ * what users' triggers made of the row.  What it says of a row that is then not
+ * written after all (ON CONFLICT, a serialization failure caught) is a spurious
+ * log entry, which does no harm.
+ *
+ * The triggers fire for the writes of an apply, too.  Those are announced in
+ * the write set with the clock that was decided for them.
+ *
+ * Memory: the executor calls triggers in a context that it resets for each row,
+ * so nothing is freed here.  What is known of the relation is made once a
+ * statement and hangs on the trigger's FmgrInfo.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "capture/captured_row.h"
+#include "capture/row_move.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "log/change_log.h"
+#include "log/node.h"
+#include "log/write_set.h"
+#include "miscadmin.h"
+#include "types/orset.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(sync_capture);
+PG_FUNCTION_INFO_V1(sync_capture_truncate);
+PG_FUNCTION_INFO_V1(sync_set_capture);
+
+/* ---- backend-local state ---- */
+
+static bool capture_is_on = true;	/* sync_set_capture() */
+
+/* A new version of a row in the making */
+typedef struct NewRow
+{
+	HeapTuple	tuple;
+	TupleTableSlot *slot;		/* holds tuple */
+	Datum	   *values;			/* NULL: as in the tuple; else to be formed */
+	bool	   *nulls;
+} NewRow;
+
+static void check_trigger(FunctionCallInfo fcinfo, const char *function);
+static CapturedRelation *get_relation(FunctionCallInfo fcinfo,
+									  TriggerData *trigdata);
+
+static HeapTuple capture_insert(CapturedRelation *cr, TriggerData *trigdata);
+static HeapTuple capture_update(CapturedRelation *cr, TriggerData *trigdata);
+static void capture_delete(CapturedRelation *cr, TupleTableSlot *slot);
+
+static RowClock *insert_clock(CapturedRelation *cr, NewRow *row,
+							  const PlannedWrite *planned);
+static RowClock *update_clock(CapturedRelation *cr, NewRow *row,
+							  TupleTableSlot *old_slot,
+							  const PlannedWrite *planned, Bitmapset *changes);
+static RowClock *fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after);
+static void stamp_changes(CapturedRelation *cr, NewRow *row,
+						  TupleTableSlot *old_slot, RowClock *clock,
+						  const Bitmapset *changes);
+static Bitmapset *unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
+								 const PlannedWrite *planned);
+static bool key_has_changed(const CapturedRelation *cr, const Bitmapset *changes,
+							const RowName *old_name, const RowName *new_name);
+
+static void log_row(const CapturedRelation *cr, const RowName *name);
+static void bury_row(CapturedRelation *cr, TupleTableSlot *slot,
+					 const RowName *name, RowClock *clock);
+
+static void new_row_set(NewRow *row, AttrNumber attnum, Datum value,
+						bool isnull);
+static HeapTuple new_row_form(NewRow *row);
+static void keep_old_clock(CapturedRelation *cr, NewRow *row,
+						   TupleTableSlot *old_slot);
+static void keep_old_sets(CapturedRelation *cr, NewRow *row,
+						  TupleTableSlot *old_slot, const Bitmapset *changes);
+static void retag_set(OrSet *set, Datum new_value, const OrSetTag *tag,
+					  uint64 seen_up_to);
+static OrSetItem *set_difference(const OrSet *a, const OrSet *b, int *nitems);
+static bool every_tag(const OrSetTag *tag, void *arg);
+static void tag_set(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+					int column, const Stamp *stamp);
+
+/* ----------------------------------------------------------------
+ * Entry points
+ * ---------------------------------------------------------------- */
+
+Datum
+sync_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	CapturedRelation *cr;
+	HeapTuple	result;
+
+	check_trigger(fcinfo, "sync_capture");
+	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired BEFORE ROW",
+						"sync_capture")));
+	result = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ?
+		trigdata->tg_newtuple : trigdata->tg_trigtuple;
+	if (!capture_is_on)
+		return PointerGetDatum(result);
+
+	cr = get_relation(fcinfo, trigdata);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		result = capture_insert(cr, trigdata);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		result = capture_update(cr, trigdata);
+	else if (!row_move_is_deletion(cr, trigdata->tg_trigtuple))
+		capture_delete(cr, trigdata->tg_trigslot);
+	return PointerGetDatum(result);
+}
+
+/*
+ * TRUNCATE is the deletion of every row: of those that it will really remove,
+ * so they are read with a snapshot taken under its lock.
+ */
+Datum
+sync_capture_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	CapturedRelation *cr;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	Snapshot	snapshot;
+	MemoryContext row_context;
+	MemoryContext old_context;
+
+	check_trigger(fcinfo, "sync_capture_truncate");
+	if (!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
+		!TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired BEFORE TRUNCATE FOR EACH STATEMENT",
+						"sync_capture_truncate")));
+	if (!capture_is_on ||
+		!RELKIND_HAS_STORAGE(trigdata->tg_relation->rd_rel->relkind))
+		return PointerGetDatum(NULL);
+
+	cr = get_relation(fcinfo, trigdata);
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"offline_sync truncate",
+										ALLOCSET_DEFAULT_SIZES);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(trigdata->tg_relation, NULL);
+	scan = table_beginscan(trigdata->tg_relation, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		old_context = MemoryContextSwitchTo(row_context);
+		capture_delete(cr, slot);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(row_context);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	MemoryContextDelete(row_context);
+	return PointerGetDatum(NULL);
+}
+
+Datum
+sync_set_capture(PG_FUNCTION_ARGS)
+{
+	capture_is_on = PG_GETARG_BOOL(0);
+	PG_RETURN_VOID();
+}
+
+static void
+check_trigger(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						function)));
+	if (((TriggerData *) fcinfo->context)->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be given the id of a tracked table",
+						function)));
+}
+
+static CapturedRelation *
+get_relation(FunctionCallInfo fcinfo, TriggerData *trigdata)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra =
+			captured_relation_make(fcinfo->flinfo->fn_mcxt,
+								   trigdata->tg_relation,
+								   trigdata->tg_trigger->tgargs[0]);
+	return fcinfo->flinfo->fn_extra;
+}
+
+/* ----------------------------------------------------------------
+ * The three kinds of writes
+ * ---------------------------------------------------------------- */
+
+static HeapTuple
+capture_insert(CapturedRelation *cr, TriggerData *trigdata)
+{
+	NewRow		row = {trigdata->tg_trigtuple, trigdata->tg_trigslot};
+	Bitmapset  *changes = NULL;
+	RowClock   *clock;
+	RowName		name;
+
+	if (!captured_row_name(cr, row.slot, &name))
+		return row.tuple;		/* a NULL in the key, about to fail */
+
+	clock = cr->is_partition ? row_move_take(cr, row.slot, &changes) : NULL;
+	if (clock != NULL)
+		stamp_changes(cr, &row, NULL, clock, changes);
+	else
+		clock = insert_clock(cr, &row,
+							 write_set_take(cr->table->table_id, name.key.data,
+											name.key.len, false));
+	log_row(cr, &name);
+	new_row_set(&row, cr->clock_attnum,
+				RowClockPGetDatum(row_clock_pack(clock)), false);
+	return new_row_form(&row);
+}
+
+static HeapTuple
+capture_update(CapturedRelation *cr, TriggerData *trigdata)
+{
+	TupleTableSlot *old_slot = trigdata->tg_trigslot;
+	NewRow		row = {trigdata->tg_newtuple, trigdata->tg_newslot};
+	Bitmapset  *changes = captured_row_changes(cr, old_slot, row.slot);
+	PlannedWrite *planned = NULL;
+	RowClock   *clock;
+	RowName		old_name;
+	RowName		new_name;
+
+	keep_old_sets(cr, &row, old_slot, changes);
+	if (changes == NULL && write_set_is_empty())
+	{
+		keep_old_clock(cr, &row, old_slot);
+		return new_row_form(&row);
+	}
+
+	if (!captured_row_name(cr, old_slot, &old_name) ||
+		!captured_row_name(cr, row.slot, &new_name))
+		return row.tuple;		/* a NULL in the key, about to fail */
+	planned = write_set_take(cr->table->table_id, old_name.key.data,
+							 old_name.key.len, false);
+	if (key_has_changed(cr, changes, &old_name, &new_name))
+	{
+		RowClock   *old_clock = captured_row_clock(cr, old_slot);
+
+		clock = fresh_clock(cr, &row, row_clock_max_hlc(old_clock));
+		bury_row(cr, old_slot, &old_name, old_clock);
+	}
+	else
+		clock = update_clock(cr, &row, old_slot, planned, changes);
+	if (changes != NULL || planned != NULL)
+	{
+		log_row(cr, &old_name);
+		log_row(cr, &new_name);
+	}
+	if (cr->is_partition &&
+		row_move_is_due(cr, trigdata->tg_relation, changes, row.slot))
+		row_move_begin(cr, trigdata->tg_trigtuple, row.slot, clock);
+
+	new_row_set(&row, cr->clock_attnum,
+				RowClockPGetDatum(row_clock_pack(clock)), false);
+	return new_row_form(&row);
+}
+
+static void
+capture_delete(CapturedRelation *cr, TupleTableSlot *slot)
+{
+	PlannedWrite *planned;
+	RowName		name;
+
+	if (!captured_row_name(cr, slot, &name))
+		return;					/* cannot be: it is stored */
+	planned = write_set_take(cr->table->table_id, name.key.data, name.key.len,
+							 true);
+	if (planned == NULL)
+		bury_row(cr, slot, &name, captured_row_clock(cr, slot));
+	else
+		tombstone_put(cr->table->table_id, name.key.data, name.key.len,
+					  name.scope, planned->clock,
+					  captured_row_image(cr, slot), false);
+	log_row(cr, &name);
+}
+
+/* ----------------------------------------------------------------
+ * Clocks
+ * ---------------------------------------------------------------- */
+
+/*
+ * What a trigger put into a column that the device left out, and that has no
+ * default, is the node's write.
+ */
+static RowClock *
+insert_clock(CapturedRelation *cr, NewRow *row, const PlannedWrite *planned)
+{
+	if (planned == NULL)
+		return fresh_clock(cr, row, HLC_MIN);
+	if (cr->table->has_before_insert)
+		stamp_changes(cr, row, NULL, planned->clock,
+					  unasked_values(cr, row->slot, planned));
+	return planned->clock;
+}
+
+/* Columns that the announced statement does not set are the node's writes. */
+static RowClock *
+update_clock(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+			 const PlannedWrite *planned, Bitmapset *changes)
+{
+	RowClock   *clock;
+
+	if (planned == NULL)
+		clock = captured_row_clock(cr, old_slot);
+	else
+	{
+		clock = planned->clock;
+		changes = bms_difference(changes, planned->written);
+	}
+	stamp_changes(cr, row, old_slot, clock, changes);
+	return clock;
+}
+
+/* The clock of a row that is new, with a stamp later than "after". */
+static RowClock *
+fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after)
+{
+	SyncTable  *t = cr->table;
+	Stamp		stamp;
+	int			i;
+
+	sync_node_stamp(&stamp, after);
+	if (t->has_counters_or_sets)
+	{
+		for (i = 0; i < t->ncolumns; i++)
+			if (t->columns[i].value_class == VALUE_ORSET)
+				tag_set(cr, row, NULL, i, &stamp);
+	}
+	return row_clock_create_whole(CurrentMemoryContext, t->max_column_id,
+								  &stamp);
+}
+
+/* Give the changed columns one stamp, later than all that the clock has. */
+static void
+stamp_changes(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+			  RowClock *clock, const Bitmapset *changes)
+{
+	Stamp		stamp;
+	int			i = -1;
+
+	if (bms_is_empty(changes))
+		return;
+	sync_node_stamp(&stamp, row_clock_max_hlc(clock));
+	while ((i = bms_next_member(changes, i)) >= 0)
+	{
+		SyncColumn *column = &cr->table->columns[i];
+
+		if (column->is_key)
+			continue;			/* another spelling of the same key */
+		row_clock_set(clock, column->column_id, &stamp);
+		if (i == cr->table->scope_column)
+			row_clock_set_scope(clock, &stamp);
+		if (column->value_class == VALUE_ORSET)
+			tag_set(cr, row, old_slot, i, &stamp);
+	}
+}
+
+static Bitmapset *
+unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
+			   const PlannedWrite *planned)
+{
+	Bitmapset  *result = NULL;
+	int			i;
+
+	for (i = 0; i < cr->table->ncolumns; i++)
+	{
+		const SyncColumn *column = &cr->table->columns[i];
+		bool		isnull;
+
+		if (column->is_key || column->is_generated || column->has_default ||
+			bms_is_member(i, planned->written) ||
+			row_clock_get(planned->clock, column->column_id) != NULL)
+			continue;
+		(void) captured_row_value(cr, slot, i, &isnull);
+		if (!isnull)
+			result = bms_add_member(result, i);
+	}
+	return result;
+}
+
+static bool
+key_has_changed(const CapturedRelation *cr, const Bitmapset *changes,
+				const RowName *old_name, const RowName *new_name)
+{
+	int			i;
+
+	for (i = 0; i < cr->table->nkeys; i++)
+		if (bms_is_member(cr->table->key[i], changes))
+			return old_name->key.len != new_name->key.len ||
+				memcmp(old_name->key.data, new_name->key.data,
+					   new_name->key.len) != 0;
+	return false;
+}
+
+/* ----------------------------------------------------------------
+ * Log and tombstones
+ * ---------------------------------------------------------------- */
+
+static void
+log_row(const CapturedRelation *cr, const RowName *name)
+{
+	if (name->scope != NULL)
+		change_log_add(name->scope, cr->table->table_id, name->key.data,
+					   name->key.len);
+}
+
+/* Leave a tombstone, whose floor ends with a stamp of this deletion.  An older
+ * tombstone's floor is taken over when it is written. */
+static void
+bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name,
+		 RowClock *clock)
+{
+	Stamp		stamp;
+
+	sync_node_stamp(&stamp, row_clock_max_hlc(clock));
+	row_clock_add_floor(clock, &stamp);
+	tombstone_put(cr->table->table_id, name->key.data, name->key.len,
+				  name->scope, clock, captured_row_image(cr, slot), false);
+}
+
+/* ----------------------------------------------------------------
+ * The new version of the row
+ * ---------------------------------------------------------------- */
+
+static void
+new_row_set(NewRow *row, AttrNumber attnum, Datum value, bool isnull)
+{
+	if (row->values == NULL)
+	{
+		int			natts = row->slot->tts_tupleDescriptor->natts;
+
+		slot_getallattrs(row->slot);
+		row->values = palloc(natts * sizeof(Datum));
+		row->nulls = palloc(natts * sizeof(bool));
+		memcpy(row->values, row->slot->tts_values, natts * sizeof(Datum));
+		memcpy(row->nulls, row->slot->tts_isnull, natts * sizeof(bool));
+	}
+	row->values[attnum - 1] = value;
+	row->nulls[attnum - 1] = isnull;
+}
+
+/* As heap_modify_tuple() does it, without taking the tuple apart once more. */
+static HeapTuple
+new_row_form(NewRow *row)
+{
+	HeapTuple	tuple;
+
+	if (row->values == NULL)
+		return row->tuple;
+	tuple = heap_form_tuple(row->slot->tts_tupleDescriptor, row->values,
+							row->nulls);
+	tuple->t_data->t_ctid = row->tuple->t_data->t_ctid;
+	tuple->t_self = row->tuple->t_self;
+	tuple->t_tableOid = row->tuple->t_tableOid;
+	return tuple;
+}
+
+/* Nothing has changed: undo an assignment to the clock. */
+static void
+keep_old_clock(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot)
+{
+	bool		old_isnull;
+	bool		new_isnull;
+	Datum		old_clock = slot_getattr(old_slot, cr->clock_attnum, &old_isnull);
+	Datum		new_clock = slot_getattr(row->slot, cr->clock_attnum, &new_isnull);
+
+	if (old_isnull != new_isnull ||
+		(!old_isnull && !datum_image_eq(old_clock, new_clock, false, -1)))
+		new_row_set(row, cr->clock_attnum, old_clock, old_isnull);
+}
+
+/* A set with the same elements is the same set, whatever its tags: keep OLD's. */
+static void
+keep_old_sets(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+			  const Bitmapset *changes)
+{
+	SyncTable  *t = cr->table;
+	int			i;
+
+	if (!t->has_counters_or_sets)
+		return;
+	for (i = 0; i < t->ncolumns; i++)
+	{
+		bool		old_isnull;
+		bool		new_isnull;
+		Datum		old_value;
+		Datum		new_value;
+
+		if (t->columns[i].value_class != VALUE_ORSET ||
+			bms_is_member(i, changes))
+			continue;
+		old_value = captured_row_value(cr, old_slot, i, &old_isnull);
+		new_value = captured_row_value(cr, row->slot, i, &new_isnull);
+		if (!old_isnull && !datum_image_eq(old_value, new_value, false, -1))
+			new_row_set(row, cr->attnums[i], old_value, false);
+	}
+}
+
+/* ----------------------------------------------------------------
+ * Sets
+ * ---------------------------------------------------------------- */
+
+/*
+ * A set written by SQL is what its elements say: those that the row's old set
+ * lacks get this write's tag, the others keep theirs.
+ */
+static void
+tag_set(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+		int column, const Stamp *stamp)
+{
+	OrSetTag	tag = {stamp->node, stamp->xid};
+	bool		old_isnull = true;
+	bool		new_isnull;
+	Datum		old_value = (Datum) 0;
+	Datum		new_value = captured_row_value(cr, row->slot, column, &new_isnull);
+	uint64		seen_up_to = 0;
+	OrSet	   *set;
+
+	if (new_isnull)
+		return;
+	if (old_slot != NULL)
+		old_value = captured_row_value(cr, old_slot, column, &old_isnull);
+
+	/*
+	 * The row is locked: what transactions before the horizon added to it is
+	 * in the old set, or was taken out again.
+	 */
+	if (ActiveSnapshotSet())
+		seen_up_to = sync_snapshot_horizon(GetActiveSnapshot()) - 1;
+	set = old_isnull ? orset_create(CurrentMemoryContext) :
+		orset_unpack(CurrentMemoryContext, DatumGetOrSetP(old_value));
+	retag_set(set, new_value, &tag, seen_up_to);
+	new_row_set(row, cr->attnums[column], OrSetPGetDatum(orset_pack(set)), false);
+}
+
+static void
+retag_set(OrSet *set, Datum new_value, const OrSetTag *tag, uint64 seen_up_to)
+{
+	OrSet	   *wanted = orset_unpack(CurrentMemoryContext,
+									  DatumGetOrSetP(new_value));
+	int			nadded;
+	int			nremoved;
+	OrSetItem  *added = set_difference(wanted, set, &nadded);
+	OrSetItem  *removed = set_difference(set, wanted, &nremoved);
+
+	if (nremoved > 0)
+		orset_remove_all_seen(set, removed, nremoved, every_tag, NULL);
+	if (nadded > 0)
+		orset_add_tag_to_all(set, added, nadded, tag, seen_up_to);
+}
+
+/* The elements of a that b has not. */
+static OrSetItem *
+set_difference(const OrSet *a, const OrSet *b, int *nitems)
+{
+	OrSetItem  *items = palloc(Max(a->nelements, 1) * sizeof(OrSetItem));
+	int			i;
+
+	*nitems = 0;
+	for (i = 0; i < a->nelements; i++)
+	{
+		const OrSetElement *element = &a->elements[i];
+
+		if (orset_find(b, element->data, element->len) < 0)
+		{
+			items[*nitems].data = element->data;
+			items[(*nitems)++].len = element->len;
+		}
+	}
+	return items;
+}
+
+static bool
+every_tag(const OrSetTag *tag, void *arg)
+{
+	return true;
+}
