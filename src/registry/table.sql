@@ -58,3 +58,45 @@ AS 'MODULE_PATHNAME', 'sync_set_policy'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION sync_set_policy(regclass, name, text, jsonb)
 IS 'choose the rule that merges a column; for the table''s owner';
+
+CREATE FUNCTION sync_tables_info(OUT table_id int, OUT table_name text, OUT relation regclass,
+    OUT scope_column name, OUT policies jsonb, OUT on_delete text, OUT mode text,
+    OUT consistency text, OUT audit text, OUT enabled_at timestamptz) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sync_tables_info'
+LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 100;
+COMMENT ON FUNCTION sync_tables_info()
+IS 'tables kept in sync that the caller may read; used by sync_tables';
+
+CREATE VIEW sync_tables AS SELECT * FROM sync_tables_info();
+COMMENT ON VIEW sync_tables IS 'tables kept in sync, with their rules';
+GRANT SELECT ON sync_tables TO PUBLIC;
+
+CREATE FUNCTION row_clock_entries(relation regclass, clock row_clock)
+RETURNS TABLE (column_name name, hlc hlc, replica uuid, node uuid, "position" xid8)
+AS 'MODULE_PATHNAME', 'sync_row_clock_entries'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION row_clock_entries(regclass, row_clock)
+IS 'who wrote each column of a row last, when, and where that is stored';
+
+-- what users' DDL means to tracked tables
+CREATE FUNCTION sync_ddl_command_end() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_ddl_command_end'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_ddl_command_end()
+IS 'event trigger: keeps the registry true to the tables';
+
+CREATE FUNCTION sync_sql_drop() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_sql_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_sql_drop()
+IS 'event trigger: ends the registration of dropped tables';
+
+CREATE EVENT TRIGGER offline_sync_ddl ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'CREATE TABLE')
+    EXECUTE FUNCTION sync_ddl_command_end();
+COMMENT ON EVENT TRIGGER offline_sync_ddl IS 'keeps the registry of offline_sync true to the tables';
+
+CREATE EVENT TRIGGER offline_sync_drop ON sql_drop
+    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION')
+    EXECUTE FUNCTION sync_sql_drop();
+COMMENT ON EVENT TRIGGER offline_sync_drop IS 'ends the registration of dropped tables in offline_sync';

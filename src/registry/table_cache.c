@@ -37,6 +37,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 /* An enabled table. */
 typedef struct RegistryEntry
@@ -118,6 +119,7 @@ static bool may_write(void);
 
 static void registry_forget(void);
 static void relation_invalidated(Datum arg, Oid relid);
+static void schema_invalidated(Datum arg, int cache_id, uint32 hash);
 static void transaction_ended(XactEvent event, void *arg);
 
 /* ----------
@@ -272,11 +274,32 @@ compare_tables(const void *a, const void *b)
 }
 
 int32
-sync_table_find_id(Oid relid)
+sync_table_find_root(Oid relid, Oid *root)
 {
 	RegistryEntry *entry = find_entry(relid);
 
-	return entry == NULL || entry->relid != relid ? 0 : entry->row.table_id;
+	if (entry == NULL)
+		return 0;
+	*root = entry->relid;
+	return entry->row.table_id;
+}
+
+int32
+sync_table_find_id(Oid relid)
+{
+	Oid			root = InvalidOid;
+	int32		table_id = sync_table_find_root(relid, &root);
+
+	return root == relid ? table_id : 0;
+}
+
+bool
+sync_table_is_stale(int32 table_id)
+{
+	Registry   *r = registry_get();
+	RegistryEntry *entry = registry_find(r, table_id);
+
+	return entry != NULL && slot_get(r, entry)->is_stale;
 }
 
 void
@@ -545,6 +568,7 @@ registry_init(void)
 		relation_slots = hash_create("offline_sync relations", 64, &ctl,
 									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_invalidated, (Datum) 0);
 		RegisterXactCallback(transaction_ended, NULL);
 	}
 }
@@ -817,6 +841,13 @@ registry_forget(void)
 	registry_is_valid = false;
 	last_table = NULL;
 	invalidations++;
+}
+
+/* A schema may have been renamed: descriptions contain qualified names. */
+static void
+schema_invalidated(Datum arg, int cache_id, uint32 hash)
+{
+	relation_invalidated(arg, InvalidOid);
 }
 
 static void

@@ -56,7 +56,8 @@ void
 sync_table_invalidate(Oid relid)
 {
 	CacheInvalidateRelcacheByRelid(sync_table_oids()->tracked_table);
-	CacheInvalidateRelcacheByRelid(relid);
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
 	CommandCounterIncrement();
 }
 

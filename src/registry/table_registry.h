@@ -24,6 +24,13 @@ extern const TrackedTable *sync_table_row(int32 table_id, Oid *relid);
 /* The id of the enabled table that this relation is (not: is a partition of), or 0. */
 extern int32 sync_table_find_id(Oid relid);
 
+/* The id of the enabled table that this relation is or is a partition of, and its
+ * root; or 0. */
+extern int32 sync_table_find_root(Oid relid, Oid *root);
+
+/* Does the registry's record of the table's columns and name need a refresh? */
+extern bool sync_table_is_stale(int32 table_id);
+
 /* 55000: the table is not kept in sync. */
 extern void sync_table_not_enabled(Oid relid) pg_attribute_noreturn();
 
@@ -37,8 +44,10 @@ extern AttrNumber sync_table_check_scope(Relation rel, const char *name);
 extern void sync_table_add_triggers(int32 table_id, Oid relid);
 extern void sync_table_remove_triggers(Oid relid);
 
-/* Add the trigger on TRUNCATE where a table or partition has none. */
+/* Add the trigger on TRUNCATE where a table or partition has none; remove it from
+ * a relation and all below. */
 extern void sync_table_add_truncate_trigger(int32 table_id, Oid relid);
+extern void sync_table_remove_truncate_triggers(Oid relid);
 
 /*
  * Write down what the relation's columns and name are now: columns that are new
@@ -52,7 +61,7 @@ extern void sync_table_add_column(int32 table_id, int32 column_id,
 								  Form_pg_attribute att, int key_position);
 
 /* A table was enabled, disabled or changed in the registry: let every backend
- * know, this one at once. */
+ * know, this one at once.  InvalidOid: one that is gone. */
 extern void sync_table_invalidate(Oid relid);
 
 #endif							/* OFFLINE_SYNC_TABLE_REGISTRY_H */

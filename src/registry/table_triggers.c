@@ -80,6 +80,20 @@ sync_table_add_truncate_trigger(int32 table_id, Oid relid)
 void
 sync_table_remove_triggers(Oid relid)
 {
+	sync_table_remove_truncate_triggers(relid);
+	SPI_connect();
+	if (OidIsValid(get_trigger_oid(relid, SYNC_CAPTURE_TRIGGER, true)))
+		execute("DROP TRIGGER \"" SYNC_CAPTURE_TRIGGER "\" ON %s",
+				table_identifier(relid));
+	if (get_attnum(relid, SYNC_CLOCK_COLUMN) != InvalidAttrNumber)
+		execute("ALTER TABLE %s DROP COLUMN " SYNC_CLOCK_COLUMN,
+				table_identifier(relid));
+	SPI_finish();
+}
+
+void
+sync_table_remove_truncate_triggers(Oid relid)
+{
 	List	   *members = find_all_inheritors(relid, NoLock, NULL);
 	ListCell   *lc;
 
@@ -90,12 +104,6 @@ sync_table_remove_triggers(Oid relid)
 			execute("DROP TRIGGER \"" SYNC_TRUNCATE_TRIGGER "\" ON %s",
 					table_identifier(lfirst_oid(lc)));
 	}
-	if (OidIsValid(get_trigger_oid(relid, SYNC_CAPTURE_TRIGGER, true)))
-		execute("DROP TRIGGER \"" SYNC_CAPTURE_TRIGGER "\" ON %s",
-				table_identifier(relid));
-	if (get_attnum(relid, SYNC_CLOCK_COLUMN) != InvalidAttrNumber)
-		execute("ALTER TABLE %s DROP COLUMN " SYNC_CLOCK_COLUMN,
-				table_identifier(relid));
 	SPI_finish();
 	list_free(members);
 }

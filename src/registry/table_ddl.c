@@ -1,0 +1,402 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_ddl.c
+ *	  Event triggers: what users' DDL means to tracked tables.
+ *
+ * After ALTER TABLE and the like the registry's record is made true again while
+ * attnum still tells which column was renamed; partitions get their triggers;
+ * and a command that takes from a tracked table what tracking needs is refused.
+ * After a drop the registration ends.  Other tables' DDL passes with a look at
+ * their triggers, and is never failed.
+ *
+ * In a restore tables, triggers and keys come back in any order, so what is
+ * missing is an error only after a command that may have taken it away.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "log/state.h"
+#include "nodes/parsenodes.h"
+#include "registry/table_registry.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(sync_ddl_command_end);
+PG_FUNCTION_INFO_V1(sync_sql_drop);
+
+static void check_event(FunctionCallInfo fcinfo, const char *event);
+static List *changed_relations(void);
+static List *all_tables(void);
+static void table_changed(Oid relid, Node *command);
+static bool may_take_away(Node *command);
+static void check_key_type(int32 table_id, const SyncTable *t);
+static void check_policies(int32 table_id, const SyncTable *t);
+static void complete_partitions(int32 table_id, Oid root);
+static void partition_attached(Oid parent, PartitionCmd *attach);
+static void partition_detached(PartitionCmd *detach);
+static bool has_rows(Oid relid);
+static Datum missing_tables(bool *is_empty);
+
+/*
+ * sync_ddl_command_end() -> event_trigger
+ */
+Datum
+sync_ddl_command_end(PG_FUNCTION_ARGS)
+{
+	Node	   *command;
+	int			ntables;
+	List	   *relations;
+	ListCell   *lc;
+
+	check_event(fcinfo, "ddl_command_end");
+	pfree(sync_table_ids(&ntables));
+	if (ntables == 0 || creating_extension)
+		PG_RETURN_NULL();
+
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (IsA(command, RenameStmt) &&
+		((RenameStmt *) command)->renameType == OBJECT_SCHEMA)
+		relations = all_tables();
+	else
+		relations = changed_relations();
+	foreach(lc, relations)
+		table_changed(lfirst_oid(lc), command);
+	PG_RETURN_NULL();
+}
+
+/*
+ * sync_sql_drop() -> event_trigger
+ *
+ * Registered tables that are not there any more, and whose name is among what
+ * was dropped: one that is not there may also be waiting to be restored.
+ */
+Datum
+sync_sql_drop(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {INT4ARRAYOID};
+	Datum		values[1];
+	bool		is_empty;
+	StateUser	saved;
+
+	check_event(fcinfo, "sql_drop");
+	values[0] = missing_tables(&is_empty);
+	if (is_empty)
+		PG_RETURN_NULL();
+
+	SPI_connect();
+	state_become_owner(&saved);
+	if (SPI_execute_with_args("WITH dropped AS ("
+							  " UPDATE offline_sync.tracked_table t SET is_enabled = false"
+							  " FROM pg_event_trigger_dropped_objects() d"
+							  " WHERE t.table_id = ANY ($1)"
+							  " AND d.classid = 'pg_class'::regclass AND d.objsubid = 0"
+							  " AND d.schema_name = t.schema_name"
+							  " AND d.object_name = t.table_name"
+							  " RETURNING t.table_id)"
+							  " DELETE FROM offline_sync.tombstone"
+							  " WHERE table_id IN (SELECT table_id FROM dropped)",
+							  1, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "SPI_execute_with_args failed");
+	state_restore_user(&saved);
+	SPI_finish();
+	sync_table_invalidate(InvalidOid);
+	PG_RETURN_NULL();
+}
+
+static void
+check_event(FunctionCallInfo fcinfo, const char *event)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) ||
+		strcmp(((EventTriggerData *) fcinfo->context)->event, event) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function was not called by an event trigger on %s", event)));
+}
+
+/* ----------
+ * After a command
+ * ----------
+ */
+
+/* The relations that the command reports. */
+static List *
+changed_relations(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *relations = NIL;
+	uint64		i;
+
+	SPI_connect();
+	if (SPI_execute("SELECT DISTINCT objid"
+					" FROM pg_catalog.pg_event_trigger_ddl_commands()"
+					" WHERE classid OPERATOR(pg_catalog.=) 1259",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed");
+	for (i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old_context;
+		bool		isnull;
+		Oid			relid;
+
+		relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+											   SPI_tuptable->tupdesc, 1, &isnull));
+		old_context = MemoryContextSwitchTo(context);
+		relations = lappend_oid(relations, relid);
+		MemoryContextSwitchTo(old_context);
+	}
+	SPI_finish();
+	return relations;
+}
+
+static List *
+all_tables(void)
+{
+	List	   *relations = NIL;
+	int			nids;
+	int32	   *ids = sync_table_ids(&nids);
+	int			i;
+
+	for (i = 0; i < nids; i++)
+	{
+		Oid			relid;
+
+		if (sync_table_row(ids[i], &relid) != NULL && OidIsValid(relid))
+			relations = lappend_oid(relations, relid);
+	}
+	return relations;
+}
+
+/*
+ * A relation was created or changed; nothing to do unless it is a tracked table
+ * or a partition of one.
+ */
+static void
+table_changed(Oid relid, Node *command)
+{
+	Oid			root;
+	int32		table_id = sync_table_find_root(relid, &root);
+	ListCell   *lc;
+
+	if (table_id == 0)
+		return;
+	if (IsA(command, AlterTableStmt))
+	{
+		foreach(lc, ((AlterTableStmt *) command)->cmds)
+		{
+			AlterTableCmd *cmd = lfirst(lc);
+
+			if (cmd->subtype == AT_AttachPartition)
+				partition_attached(relid, (PartitionCmd *) cmd->def);
+			else if (cmd->subtype == AT_DetachPartition)
+				partition_detached((PartitionCmd *) cmd->def);
+		}
+	}
+
+	if (sync_table_by_id(table_id) != NULL)
+	{
+		check_key_type(table_id, sync_table_by_id(table_id));
+		check_policies(table_id, sync_table_by_id(table_id));
+	}
+	if (may_take_away(command))
+		(void) sync_table_by_relid(root);	/* raises, or refreshes */
+	else if (sync_table_is_stale(table_id))
+		sync_table_refresh(table_id, root);
+	complete_partitions(table_id, root);
+}
+
+/* May the command have taken what tracking needs? */
+static bool
+may_take_away(Node *command)
+{
+	ListCell   *lc;
+
+	if (IsA(command, RenameStmt))
+		return true;
+	if (!IsA(command, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) command)->cmds)
+	{
+		AlterTableType type = ((AlterTableCmd *) lfirst(lc))->subtype;
+
+		if (type == AT_DropColumn || type == AT_DropConstraint ||
+			type == AT_AlterColumnType)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Keys that are stored hold a uuid in another form than all other types, so a key
+ * column cannot become one or cease to be one.
+ */
+static void
+check_key_type(int32 table_id, const SyncTable *t)
+{
+	int			ncolumns;
+	TrackedColumn *columns = tracked_column_read(table_id, &ncolumns);
+	int			i;
+
+	for (i = 0; i < ncolumns; i++)
+	{
+		int			column = sync_column_by_id(t, columns[i].column_id);
+		bool		was_uuid = strcmp(columns[i].type_name, "pg_catalog.uuid") == 0;
+
+		if (columns[i].key_position == 0 || column < 0 ||
+			strcmp(columns[i].type_name,
+				   tracked_column_type_name(t->columns[column].type)) == 0 ||
+			was_uuid == (t->columns[column].base_type == UUIDOID))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change the type of primary key column \"%s\" from or to uuid",
+						t->columns[column].name),
+				 errdetail("Table \"%s\" is kept in sync.", t->table_name),
+				 errhint("Use sync_disable_table() first, and sync_enable_table() again afterwards.")));
+	}
+}
+
+/* A policy must still fit its column's type. */
+static void
+check_policies(int32 table_id, const SyncTable *t)
+{
+	int			ncolumns;
+	TrackedColumn *columns = tracked_column_read(table_id, &ncolumns);
+	int			i;
+
+	for (i = 0; i < ncolumns; i++)
+	{
+		int			column = sync_column_by_id(t, columns[i].column_id);
+
+		if (column < 0 || columns[i].policy == NULL ||
+			strcmp(columns[i].policy, "counter") != 0 ||
+			t->columns[column].policy == POLICY_COUNTER)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("policy \"counter\" does not fit column \"%s\" of type %s",
+						t->columns[column].name,
+						format_type_be(t->columns[column].type)),
+				 errhint("Use sync_set_policy() to choose another policy first.")));
+	}
+}
+
+/* ----------
+ * Partitions
+ * ----------
+ */
+
+static void
+complete_partitions(int32 table_id, Oid root)
+{
+	List	   *members;
+	ListCell   *lc;
+
+	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
+		return;
+	members = find_all_inheritors(root, NoLock, NULL);
+	foreach(lc, members)
+		sync_table_add_truncate_trigger(table_id, lfirst_oid(lc));
+	list_free(members);
+}
+
+/*
+ * The rows of a partition that is attached would be in the table without ever
+ * having been written to it, so no device would get them.
+ */
+static void
+partition_attached(Oid parent, PartitionCmd *attach)
+{
+	Oid			partition = RangeVarGetRelid(attach->name, NoLock, true);
+	List	   *members;
+	ListCell   *lc;
+
+	if (!OidIsValid(partition))
+		return;
+	members = find_all_inheritors(partition, NoLock, NULL);
+	foreach(lc, members)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot attach a foreign table to table \"%s\", which is kept in sync",
+							get_rel_name(parent))));
+		if (has_rows(lfirst_oid(lc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot attach partition \"%s\" with rows to table \"%s\", which is kept in sync",
+							attach->name->relname, get_rel_name(parent)),
+					 errhint("Attach it empty, then insert the rows.")));
+	}
+	list_free(members);
+}
+
+/*
+ * The row trigger's clone is gone; the trigger on TRUNCATE is ours to take off.
+ */
+static void
+partition_detached(PartitionCmd *detach)
+{
+	Oid			partition = RangeVarGetRelid(detach->name, NoLock, true);
+
+	if (OidIsValid(partition))
+		sync_table_remove_truncate_triggers(partition);
+}
+
+static bool
+has_rows(Oid relid)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	bool		found;
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		return false;
+	rel = relation_open(relid, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+/* ----------
+ * After a drop
+ * ----------
+ */
+
+/* The ids of registered tables that are nowhere, as an array. */
+static Datum
+missing_tables(bool *is_empty)
+{
+	int			nids;
+	int32	   *ids = sync_table_ids(&nids);
+	Datum	   *missing = palloc(Max(nids, 1) * sizeof(Datum));
+	int			nmissing = 0;
+	int			i;
+
+	for (i = 0; i < nids; i++)
+	{
+		Oid			relid;
+
+		if (sync_table_row(ids[i], &relid) != NULL && !OidIsValid(relid))
+			missing[nmissing++] = Int32GetDatum(ids[i]);
+	}
+	*is_empty = nmissing == 0;
+	return PointerGetDatum(construct_array(missing, nmissing, INT4OID,
+										   sizeof(int32), true, TYPALIGN_INT));
+}
