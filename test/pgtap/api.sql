@@ -92,17 +92,18 @@ SELECT is_empty($$
       AND prosqlbody IS NULL AND proconfig IS NULL$$,
     'no SQL function looks names up in the caller''s search_path');
 
--- Immutable functions see nothing but their arguments.  Of the others, those that
--- everybody may call check the caller themselves.
+-- Immutable functions, and those of types, see nothing but their arguments.  Of
+-- the others, those that everybody may call check the caller themselves.
 SELECT is_empty($$
     SELECT signature FROM member_function f
     WHERE has_function_privilege('public', f.oid, 'EXECUTE')
       AND provolatile <> 'i'
       AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+      AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
           sync_enable_table, sync_disable_table, sync_set_policy, sync_resolve_conflict,
-          row_clock_entries, delta_in, delta_recv,
+          row_clock_entries,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');
 
