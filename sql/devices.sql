@@ -12,11 +12,12 @@ EXCEPTION WHEN OTHERS THEN
     RETURN sqlstate || ': ' || replace(sqlerrm, sync_node()::text, '<node>');
 END $$;
 
--- an acknowledgement, where nothing is said of it but warnings
+-- an acknowledgement, and what was taken from it; through jsonb, which sorts the
+-- node first whatever its uuid is
 CREATE FUNCTION ack(seen text) RETURNS text LANGUAGE sql
 BEGIN ATOMIC
     SELECT sync_ack('d0000000-0000-0000-0000-000000000001', seen::version_vector);
-    SELECT replace(d.seen::text, sync_node()::text, 'node')
+    SELECT replace(d.seen::text, sync_node()::text, 'node')::jsonb::text
     FROM offline_sync.device d WHERE d.device = 'd0000000-0000-0000-0000-000000000001';
 END;
 
