@@ -46,4 +46,9 @@
 	makeJsonLexContextCstringLen(unconstify(char *, json), len, encoding, false)
 #endif
 
+/* 17 renamed the transaction manager's shared state */
+#if PG_VERSION_NUM < 170000
+#define TransamVariables ShmemVariableCache
+#endif
+
 #endif							/* OFFLINE_SYNC_COMPAT_H */

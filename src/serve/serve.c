@@ -1,0 +1,496 @@
+/*-------------------------------------------------------------------------
+ *
+ * serve.c
+ *	  sync_changes_since(): one page of what a device has not seen.
+ *
+ * A page has two phases.  Where the vector does not cover the enabling of a
+ * table, or the grant of a scope, the device has none of those rows: a base
+ * scan.  Then the log, from the vector on.
+ *
+ * A device that comes with nothing is brought everything there is, and the log
+ * begins where the first page's snapshot was: V0, which the last page of the
+ * base scan hands out.  A page may be answered by a standby that lags behind
+ * the one before; so each page takes out of V0 what it does not see itself.
+ *
+ * Where only some tables or scopes are new, the base scan brings them, and then
+ * the log is served from the vector on, as if they had been there all the time.
+ * The position of such an event cannot be added to the vector by itself: its
+ * transaction may have written other rows as well.  So until the log has come
+ * past it, the token remembers that it has been dealt with.
+ *
+ * The vector that is handed out is the only thing that lets something be
+ * forgotten for ever.  It claims: what the vector covered before; what the log
+ * was read up to, or V0; less what the snapshot does not see as finished, less
+ * this very transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "log/change_log.h"
+#include "miscadmin.h"
+#include "offline_sync.h"
+#include "registry/row_fetch.h"
+#include "serve/serve.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(sync_changes_since);
+
+static void page_init(ServePage *page, const pg_uuid_t *device, int budget);
+static void page_load(ServePage *page);
+static void serve_page(ServePage *page, const SyncDevice *device,
+					   const VersionVector *since, ServeToken *token,
+					   DeltaHeader *header);
+static void serve_revoked_device(ServePage *page);
+static bool serve_base_phase(ServePage *page, ServeToken *token);
+static void serve_log_phase(ServePage *page, ServeToken *token,
+							DeltaHeader *header);
+static void begin_full(ServePage *page, ServeToken *token,
+					   const VersionVector *events);
+static void retract_scopes(ServePage *page, ServeToken *token,
+						   const VersionVector *events);
+static VersionVector *visible_events(ServePage *page);
+static VersionVector *visible_part(ServePage *page, const VersionVector *vv,
+								   bool keep_own);
+static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
+									bool keep_device);
+static bool covers_no_node(ServePage *page, const VersionVector *vv);
+static bool needs_base(ServePage *page, const VersionVector *events);
+static bool is_expired(const SyncDevice *device);
+
+Datum
+sync_changes_since(PG_FUNCTION_ARGS)
+{
+	VersionVector *since = PG_ARGISNULL(1) ? vv_empty() :
+		PG_GETARG_VERSION_VECTOR_P(1);
+	int32		max_changes = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);
+	ServeToken *token;
+	ServePage	page;
+	SyncDevice *device;
+	DeltaHeader header = {0};
+	DeltaData  *result;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("device must not be null")));
+	if (max_changes < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_changes must be at least 1, not %d", max_changes)));
+	device = sync_device_get(PG_GETARG_UUID_P(0), false);
+	token = PG_ARGISNULL(3) ? serve_token_create() :
+		serve_token_parse(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+
+	page_init(&page, PG_GETARG_UUID_P(0), max_changes);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	page_load(&page);
+	header.to = since;
+	if (device->is_revoked)
+		serve_revoked_device(&page);
+	else
+		serve_page(&page, device, since, token, &header);
+	SPI_finish();
+
+	page_flush(&page);
+	UnregisterSnapshot(page.snapshot);
+	header.replica = page.node;
+	header.from = since;
+	header.hlc = Max(sync_clock_now(), page.hlc);
+	header.schema_version = 1;
+	header.is_served = true;
+	result = page_finish(&page, &header);
+	MemoryContextDelete(page.context);
+	PG_RETURN_DELTA_P(result);
+}
+
+static void
+page_init(ServePage *page, const pg_uuid_t *device, int budget)
+{
+	HASHCTL		ctl = {0};
+	MemoryContext old;
+
+	memset(page, 0, sizeof(ServePage));
+	page->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "offline_sync page",
+										  ALLOCSET_DEFAULT_SIZES);
+	page->row_context = AllocSetContextCreate(page->context, "offline_sync row",
+											  ALLOCSET_DEFAULT_SIZES);
+	page->push_context = AllocSetContextCreate(page->context,
+											   "offline_sync push",
+											   ALLOCSET_DEFAULT_SIZES);
+	page->snapshot = RegisterSnapshot(GetActiveSnapshot());
+	page->device = *device;
+	page->node = *sync_node_uuid();
+	page->own_xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	page->budget = budget;
+
+	/* what comes back must not be too large to come in somewhere else */
+	page->max_bytes = (Size) sync_max_delta_size * 1024 / 2;
+	page->hlc = HLC_MIN;
+
+	old = MemoryContextSwitchTo(page->context);
+	page->served = row_set_create();
+	ctl.keysize = sizeof(int32);
+	ctl.entrysize = sizeof(ServeTable);
+	ctl.hcxt = page->context;
+	page->table_access = hash_create("offline_sync tables", 16, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	MemoryContextSwitchTo(old);
+}
+
+/* What there is, as the page's snapshot sees it. */
+static void
+page_load(ServePage *page)
+{
+	MemoryContext old = MemoryContextSwitchTo(page->context);
+
+	page->nodes = sync_node_list(&page->nnodes);
+	page->tables = sync_table_list(&page->ntables);
+	page->all_scopes = sync_device_scopes(&page->device, page->snapshot,
+										  &page->nall_scopes);
+	page->scopes = palloc(Max(page->nall_scopes, 1) * sizeof(SyncDeviceScope));
+	for (int i = 0; i < page->nall_scopes; i++)
+		if (page->all_scopes[i].can_pull)
+			page->scopes[page->nscopes++] = page->all_scopes[i];
+	MemoryContextSwitchTo(old);
+}
+
+/* A revoked device is told to forget everything, each time that it asks. */
+static void
+serve_revoked_device(ServePage *page)
+{
+	for (int i = 0; i < page->nall_scopes; i++)
+		page_add_scope(page, page->all_scopes[i].scope);
+}
+
+/* ----------------------------------------------------------------
+ * Phases
+ * ---------------------------------------------------------------- */
+
+static void
+serve_page(ServePage *page, const SyncDevice *device,
+		   const VersionVector *since, ServeToken *token, DeltaHeader *header)
+{
+	MemoryContext old = MemoryContextSwitchTo(page->context);
+	VersionVector *events = visible_events(page);
+	bool		is_lost = false;
+
+	page->done = token->done;
+	page->since = vv_join_vectors(since, vv_empty());
+
+	if (!token->is_base)
+	{
+		bool		is_empty = covers_no_node(page, since);
+
+		is_lost = !is_empty &&
+			(sync_vector_is_lost(since) ||
+			 (!token->is_fresh && is_expired(device)));
+		if (is_empty || is_lost)
+		{
+			header->is_reset = is_lost;
+			token->is_base = token->is_full = token->is_fresh = true;
+			token->is_reset = is_lost;
+			token->node = 0;
+			page->done = vv_empty();
+			begin_full(page, token, events);
+		}
+		else if (needs_base(page, events))
+		{
+			token->is_base = true;
+			token->node = 0;
+			token->target = events;
+		}
+	}
+	else
+		token->target = visible_part(page, token->target, true);
+
+	if (token->is_full)
+		page->since = without_nodes(page, since, !token->is_reset);
+	else if (token->is_base)
+	{
+		/* what this snapshot does not see, the base scan does not bring */
+		page->since = visible_part(page, since, false);
+		header->to = page->since;
+	}
+
+	retract_scopes(page, token, events);
+	if (!page->is_cut && (!token->is_base || serve_base_phase(page, token)))
+		serve_log_phase(page, token, header);
+	else
+	{
+		token->done = page->done;
+		header->has_more = true;
+		header->resume = serve_token_format(token);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* True: it is complete, and since and done are what the log goes on from. */
+static bool
+serve_base_phase(ServePage *page, ServeToken *token)
+{
+	/* a row that is not there may have been deleted by anybody */
+	page_note_everything(page);
+
+	if (token->is_full)
+	{
+		int64		last = serve_pushes_last(page);
+		VVBuilder  *builder = vv_builder_create();
+
+		/* all pushes up to the one that this snapshot sees have been brought */
+		vv_builder_add_vector(builder, token->target);
+		vv_builder_remove(builder, &page->device, last + 1, VV_MAX_COUNTER);
+		token->target = vv_builder_finish(builder);
+	}
+	if (!serve_base(page, token))
+		return false;
+
+	page->done = vv_join_vectors(page->done, token->target);
+	if (token->is_full)
+	{
+		VVBuilder  *builder = vv_builder_create();
+
+		vv_builder_add_vector(builder, token->target);
+		if (page->own_xid != 0)
+			vv_builder_remove(builder, &page->node, page->own_xid, page->own_xid);
+		vv_builder_add_vector(builder, page->since);
+		page->since = vv_builder_finish(builder);
+	}
+	token->is_base = token->is_full = token->is_reset = false;
+	token->table_id = 0;
+	return true;
+}
+
+static void
+serve_log_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
+{
+	VVBuilder  *builder = vv_builder_create();
+	VersionVector *to;
+	int64		last_push;
+	bool		is_end;
+
+	serve_pushes_load(page);
+	is_end = serve_log(page, token, builder);
+
+	/* with all of the log served, the events' transactions are, too */
+	if (is_end)
+		vv_builder_add_vector(builder, page->done);
+	sync_remove_running(builder, page->snapshot);
+	if (page->own_xid != 0)
+		vv_builder_remove(builder, &page->node, page->own_xid, page->own_xid);
+	vv_builder_remove(builder, &page->device, 1, VV_MAX_COUNTER);
+	vv_builder_add_vector(builder, page->since);
+	to = vv_builder_finish(builder);
+
+	last_push = serve_pushes_covered(page, to);
+	if (last_push > 0)
+	{
+		builder = vv_builder_create();
+		vv_builder_add_vector(builder, to);
+		vv_builder_add(builder, &page->device, 1, last_push);
+		to = vv_builder_finish(builder);
+	}
+
+	header->to = to;
+	header->has_more = !is_end;
+	if (!is_end)
+	{
+		VVOrder		order = vv_compare(page->done, to);
+
+		token->done = order == VV_EQUAL || order == VV_BEFORE ? vv_empty() :
+			page->done;
+		if (token->node != 0 || token->done->nentries > 0 || token->is_fresh)
+			header->resume = serve_token_format(token);
+	}
+}
+
+/* The claim of this snapshot, over all scopes and events: V0. */
+static void
+begin_full(ServePage *page, ServeToken *token, const VersionVector *events)
+{
+	VVBuilder  *builder = vv_builder_create();
+	int64		last = serve_pushes_last(page);
+
+	for (int i = 0; i < page->nnodes; i++)
+	{
+		SyncNode   *node = &page->nodes[i];
+		bool		is_current = memcmp(&node->uuid, &page->node, UUID_LEN) == 0;
+
+		for (int j = -1; j < page->nscopes; j++)
+		{
+			uint64		xid;
+
+			CHECK_FOR_INTERRUPTS();
+			xid = change_log_max_xid(j < 0 ? NULL : page->scopes[j].scope,
+									 node->id, page->snapshot);
+			if (xid != 0 && !(is_current && xid == page->own_xid))
+				vv_builder_add(builder, &node->uuid, 1, xid);
+		}
+	}
+	sync_remove_running(builder, page->snapshot);
+	vv_builder_add_vector(builder, events);
+	if (last > 0)
+		vv_builder_add(builder, &page->device, 1, last);
+	token->target = vv_builder_finish(builder);
+	token->table_id = 0;
+}
+
+/*
+ * Tell the device which scopes to forget.  One that has been granted again
+ * comes again, too: the base scan follows.
+ */
+static void
+retract_scopes(ServePage *page, ServeToken *token, const VersionVector *events)
+{
+	for (int i = 0; i < page->nall_scopes; i++)
+	{
+		SyncDeviceScope *scope = &page->all_scopes[i];
+		const pg_uuid_t *node;
+		VVBuilder  *builder;
+
+		if (scope->revoked_node == 0)
+			continue;
+		node = sync_node_uuid_by_id(scope->revoked_node);
+		if (serve_event_is_done(page, node, scope->revoked_xid) ||
+			(token->is_full &&
+			 vv_covers_counter(token->target, node, scope->revoked_xid)) ||
+			!vv_covers_counter(events, node, scope->revoked_xid))
+			continue;
+		if (page_is_full(page))
+		{
+			page->is_cut = true;
+			return;
+		}
+		page_add_scope(page, scope->scope);
+		builder = vv_builder_create();
+		vv_builder_add_vector(builder, page->done);
+		vv_builder_add(builder, node, scope->revoked_xid, scope->revoked_xid);
+		page->done = vv_builder_finish(builder);
+	}
+}
+
+/* ----------------------------------------------------------------
+ * Events and vectors
+ * ---------------------------------------------------------------- */
+
+bool
+serve_event_is_done(const ServePage *page, const pg_uuid_t *node, uint64 xid)
+{
+	return vv_covers_counter(page->since, node, xid) ||
+		vv_covers_counter(page->done, node, xid);
+}
+
+bool
+serve_grant_is_done(const ServePage *page, const SyncDeviceScope *scope)
+{
+	return serve_event_is_done(page, sync_node_uuid_by_id(scope->granted_node),
+							   scope->granted_xid);
+}
+
+/* The positions of all events that the snapshot sees, our own included. */
+static VersionVector *
+visible_events(ServePage *page)
+{
+	VVBuilder  *builder = vv_builder_create();
+
+	for (int i = 0; i < page->ntables; i++)
+	{
+		Stamp	   *enabled = &page->tables[i]->enabled;
+
+		vv_builder_add(builder, &enabled->node, enabled->xid, enabled->xid);
+	}
+	for (int i = 0; i < page->nall_scopes; i++)
+	{
+		SyncDeviceScope *scope = &page->all_scopes[i];
+
+		if (scope->can_pull)
+			vv_builder_add(builder, sync_node_uuid_by_id(scope->granted_node),
+						   scope->granted_xid, scope->granted_xid);
+		if (scope->revoked_node != 0)
+			vv_builder_add(builder, sync_node_uuid_by_id(scope->revoked_node),
+						   scope->revoked_xid, scope->revoked_xid);
+	}
+	return visible_part(page, vv_builder_finish(builder), true);
+}
+
+/* What the snapshot sees finished of a vector; with keep_own, our own
+ * transaction passes for finished. */
+static VersionVector *
+visible_part(ServePage *page, const VersionVector *vv, bool keep_own)
+{
+	VVBuilder  *builder = vv_builder_create();
+
+	vv_builder_add_vector(builder, vv);
+	sync_remove_running(builder, page->snapshot);
+	if (keep_own && page->own_xid != 0 &&
+		vv_covers_counter(vv, &page->node, page->own_xid))
+		vv_builder_add(builder, &page->node, page->own_xid, page->own_xid);
+	return vv_builder_finish(builder);
+}
+
+/* A vector's entries of other devices, and of this one. */
+static VersionVector *
+without_nodes(ServePage *page, const VersionVector *vv, bool keep_device)
+{
+	VVBuilder  *builder = vv_builder_create();
+
+	vv_builder_add_vector(builder, vv);
+	for (int i = 0; i < page->nnodes; i++)
+		vv_builder_remove(builder, &page->nodes[i].uuid, 1, VV_MAX_COUNTER);
+	vv_builder_remove(builder, &page->node, 1, VV_MAX_COUNTER);
+	if (!keep_device)
+		vv_builder_remove(builder, &page->device, 1, VV_MAX_COUNTER);
+	return vv_builder_finish(builder);
+}
+
+static bool
+covers_no_node(ServePage *page, const VersionVector *vv)
+{
+	for (int i = 0; i < page->nnodes; i++)
+		if (vv_max_counter(vv, &page->nodes[i].uuid) > 0)
+			return false;
+	return vv_max_counter(vv, &page->node) == 0;
+}
+
+/* Is there a table and scope that the device has no rows of yet? */
+static bool
+needs_base(ServePage *page, const VersionVector *events)
+{
+	for (int i = 0; i < page->ntables; i++)
+	{
+		SyncTable  *t = page->tables[i];
+
+		if (!vv_covers_counter(events, &t->enabled.node, t->enabled.xid))
+			continue;
+		for (int j = 0; j < page->nscopes; j++)
+		{
+			SyncDeviceScope *scope = &page->scopes[j];
+
+			if (serve_base_needs(page, t, scope) &&
+				vv_covers_counter(events,
+								  sync_node_uuid_by_id(scope->granted_node),
+								  scope->granted_xid))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Was the device silent for so long that what it needs to go on may have been
+ * forgotten?  Pulling alone does not count: it is read-only.
+ */
+static bool
+is_expired(const SyncDevice *device)
+{
+	return GetCurrentTimestamp() - device->last_seen_at >
+		(int64) sync_device_expiry * USECS_PER_MINUTE;
+}

@@ -1,0 +1,418 @@
+/*-------------------------------------------------------------------------
+ *
+ * serve_push.c
+ *	  The device's own pushes: what of them it has been told already.
+ *
+ * A device is answered each push, with the values of the rows that the push was
+ * about wherever they are not what it sent.  So nothing of those rows is served
+ * back, though the transaction may hold more: rows that cascades and triggers
+ * wrote, and other devices' pushes that a queue applied together with it.  Only
+ * the journal knows which rows a push was about.
+ *
+ * Where the answer never arrived (the push ends after the vector's entry for
+ * the device) all of those rows are served whole, also where nothing of the
+ * push prevailed and the log does not mention them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "offline_sync.h"
+#include "registry/row_key.h"
+#include "registry/value.h"
+#include "serve/serve.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+static int	compare_pushes(const void *a, const void *b);
+static int	compare_positions(const pg_uuid_t *anode, uint64 axid,
+							  const pg_uuid_t *bnode, uint64 bxid);
+static int	compare_refs(const void *a, const void *b);
+static int	compare_seqs(const void *a, const void *b);
+static void add_change_ref(ServePage *page, ServePush *push,
+						   const DeltaReader *reader, const DeltaChange *change,
+						   bool is_careful);
+static bool change_key(ServePage *page, const DeltaReader *reader,
+					   const DeltaChange *change, StringInfo buf,
+					   int32 *table_id);
+static bool try_change_key(ServePage *page, const DeltaReader *reader,
+						   const DeltaChange *change, StringInfo buf,
+						   int32 *table_id);
+static bool read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
+					  bool is_careful);
+
+/*
+ * Load the pushes that the vector does not cover, by position or by seq: from
+ * the last one back to the first that it covers in both ways.  (An older one may
+ * be uncovered still, where a transaction got its id long before it pushed; then
+ * something is told twice.)
+ */
+void
+serve_pushes_load(ServePage *page)
+{
+	int64		answered = (int64) vv_base_counter(page->since, &page->device);
+	JournalScan *scan = journal_scan_begin(&page->device, PG_INT64_MAX,
+										   page->snapshot);
+	JournalPosition position;
+	int			max = 16;
+
+	page->npushes = 0;
+	page->pushes = MemoryContextAlloc(page->context, max * sizeof(ServePush));
+	while (journal_scan_next(scan, &position))
+	{
+		const pg_uuid_t *node = sync_node_uuid_by_id(position.node);
+		bool		is_lost = position.last_seq > answered;
+		ServePush  *push;
+
+		if (!is_lost && vv_covers_counter(page->since, node, position.xid))
+			break;
+		if (page->npushes == max)
+		{
+			max *= 2;
+			page->pushes = repalloc_huge(page->pushes,
+										 (Size) max * sizeof(ServePush));
+		}
+		push = &page->pushes[page->npushes++];
+		memset(push, 0, sizeof(ServePush));
+		push->node = *node;
+		push->node_id = position.node;
+		push->xid = position.xid;
+		push->first_seq = position.first_seq;
+		push->last_seq = position.last_seq;
+		push->is_lost = is_lost;
+	}
+	journal_scan_end(scan);
+	if (page->npushes > 1)
+		qsort(page->pushes, page->npushes, sizeof(ServePush), compare_pushes);
+}
+
+int64
+serve_pushes_last(const ServePage *page)
+{
+	JournalScan *scan = journal_scan_begin(&page->device, PG_INT64_MAX,
+										   page->snapshot);
+	JournalPosition position;
+	int64		last = 0;
+
+	if (journal_scan_next(scan, &position))
+		last = position.last_seq;
+	journal_scan_end(scan);
+	return last;
+}
+
+int
+serve_pushes_at(const ServePage *page, const pg_uuid_t *node, uint64 xid,
+				int *npushes)
+{
+	int			low = 0;
+	int			high = page->npushes;
+	int			first;
+
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+		ServePush  *push = &page->pushes[mid];
+
+		if (compare_positions(&push->node, push->xid, node, xid) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	first = low;
+	while (low < page->npushes &&
+		   compare_positions(&page->pushes[low].node, page->pushes[low].xid,
+							 node, xid) == 0)
+		low++;
+	*npushes = low - first;
+	return first;
+}
+
+bool
+serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row)
+{
+	int			n;
+	int			first;
+
+	if (vv_covers_counter(page->since, &stamp->node, stamp->xid))
+		return true;
+	first = serve_pushes_at(page, &stamp->node, stamp->xid, &n);
+	for (int i = first; i < first + n; i++)
+	{
+		ServePush  *push = &page->pushes[i];
+
+		if (push->is_lost)
+			continue;
+		if (memcmp(&stamp->replica, &page->device, UUID_LEN) == 0)
+			return true;
+
+		/* the node's own stamp: of a merged cell or a trigger, if the push was
+		 * about this row; else of something that it set off */
+		if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
+		{
+			serve_push_read(page, push);
+			if (row_set_has(push->rows, row))
+				return true;
+		}
+	}
+	return false;
+}
+
+int64
+serve_pushes_covered(const ServePage *page, const VersionVector *to)
+{
+	int64		last = (int64) vv_base_counter(page->since, &page->device);
+	ServePush **lost = palloc(Max(page->npushes, 1) * sizeof(ServePush *));
+	int			nlost = 0;
+
+	for (int i = 0; i < page->npushes; i++)
+		if (page->pushes[i].is_lost)
+			lost[nlost++] = &page->pushes[i];
+	qsort(lost, nlost, sizeof(ServePush *), compare_seqs);
+	for (int i = 0; i < nlost; i++)
+	{
+		if (!vv_covers_counter(to, &lost[i]->node, lost[i]->xid))
+			break;
+		last = Max(last, lost[i]->last_seq);
+	}
+	pfree(lost);
+	return last;
+}
+
+/*
+ * Read which rows a push was about.  Beyond a limit for all deltas of a page
+ * together the rest is taken to be about none, which tells the device again what
+ * it knows, but for a push whose answer was lost.
+ */
+void
+serve_push_read(ServePage *page, ServePush *push)
+{
+	MemoryContext old;
+	JournalRow *journal = NULL;
+
+	if (push->rows != NULL)
+		return;
+	old = MemoryContextSwitchTo(page->context);
+	push->rows = row_set_create();
+	if (push->is_lost ||
+		page->push_bytes < (Size) sync_max_delta_size * 1024)
+		journal = journal_find(&page->device, push->last_seq, page->snapshot);
+	if (journal != NULL)
+	{
+		page->push_bytes += VARSIZE_ANY(journal->delta);
+		if (!read_refs(page, push, journal->delta, false))
+			(void) read_refs(page, push, journal->delta, true);
+		if (push->nrefs > 1)
+			qsort(push->refs, push->nrefs, sizeof(RowRef), compare_refs);
+		pfree(journal->delta);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Fill in rows and refs.  A key that its column's type does not accept belongs
+ * to no row; to find out costs a subtransaction, so first all changes are tried
+ * in one, and only if that fails (false) each is, carefully, in its own.
+ */
+static bool
+read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
+		  bool is_careful)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool is_complete = true;
+
+	if (!is_careful)
+		BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		DeltaReader reader;
+		DeltaChange change;
+
+		delta_reader_init(&reader, delta);
+		push->rows = row_set_create();
+		push->nrefs = 0;
+		if (push->refs == NULL)
+			push->refs = MemoryContextAllocHuge(context,
+												Max(reader.header.nchanges, 1) *
+												sizeof(RowRef));
+		while (delta_reader_next(&reader, &change))
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (change.table >= 0 && change.seq >= push->first_seq &&
+				change.seq <= push->last_seq)
+				add_change_ref(page, push, &reader, &change, is_careful);
+		}
+		if (!is_careful)
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		if (is_careful)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		if (!serve_error_is_about_value(geterrcode()))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		is_complete = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return is_complete;
+}
+
+static void
+add_change_ref(ServePage *page, ServePush *push, const DeltaReader *reader,
+			   const DeltaChange *change, bool is_careful)
+{
+	MemoryContext old = MemoryContextSwitchTo(page->push_context);
+	StringInfoData buf;
+	RowRef		row;
+	bool		is_valid;
+
+	MemoryContextReset(page->push_context);
+	initStringInfo(&buf);
+	is_valid = is_careful ?
+		try_change_key(page, reader, change, &buf, &row.table_id) :
+		change_key(page, reader, change, &buf, &row.table_id);
+	MemoryContextSwitchTo(old);
+	row.key = buf.data;
+	row.keylen = buf.len;
+	if (is_valid && row_set_add(push->rows, &row))
+	{
+		char	   *copy = MemoryContextAlloc(page->context, row.keylen);
+
+		memcpy(copy, row.key, row.keylen);
+		row.key = copy;
+		push->refs[push->nrefs++] = row;
+	}
+}
+
+/* The row that a change is about; false where it names none. */
+static bool
+change_key(ServePage *page, const DeltaReader *reader,
+		   const DeltaChange *change, StringInfo buf, int32 *table_id)
+{
+	const DeltaName *name = &reader->tables[change->table];
+	SyncTable  *t = sync_table_by_name(name->data, name->len);
+	Datum		key[INDEX_MAX_KEYS];
+	int			nestlevel;
+
+	if (t == NULL || t->nkeys != change->nkeys)
+		return false;
+	*table_id = t->table_id;
+
+	nestlevel = value_modes_begin();
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		SyncColumn *column = &t->columns[t->key[i]];
+		bool		isnull = true;
+
+		for (int j = 0; j < change->nkeys && isnull; j++)
+		{
+			const DeltaName *given = &reader->columns[change->keys[j].column];
+
+			if (strcmp(given->data, column->name) == 0 &&
+				change->keys[j].value.kind != DELTA_NULL)
+				key[i] = value_from_delta(column, &change->keys[j].value, &isnull);
+		}
+		if (isnull)
+		{
+			value_modes_end(nestlevel);
+			return false;
+		}
+	}
+	row_key_encode(buf, t, key);
+	value_modes_end(nestlevel);
+	return true;
+}
+
+/* The same in a subtransaction; false also where the key is not acceptable. */
+static bool
+try_change_key(ServePage *page, const DeltaReader *reader,
+			   const DeltaChange *change, StringInfo buf, int32 *table_id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool is_valid = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		is_valid = change_key(page, reader, change, buf, table_id);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (!serve_error_is_about_value(geterrcode()))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		is_valid = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return is_valid;
+}
+
+bool
+serve_error_is_about_value(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */
+			return false;
+		default:
+			return true;
+	}
+}
+
+static int
+compare_positions(const pg_uuid_t *anode, uint64 axid,
+				  const pg_uuid_t *bnode, uint64 bxid)
+{
+	int			order = memcmp(anode, bnode, UUID_LEN);
+
+	if (order != 0)
+		return order;
+	return axid < bxid ? -1 : axid > bxid ? 1 : 0;
+}
+
+static int
+compare_pushes(const void *a, const void *b)
+{
+	const ServePush *pa = a;
+	const ServePush *pb = b;
+	int			order = compare_positions(&pa->node, pa->xid, &pb->node, pb->xid);
+
+	if (order != 0)
+		return order;
+	return pa->first_seq < pb->first_seq ? -1 : 1;
+}
+
+static int
+compare_refs(const void *a, const void *b)
+{
+	return row_ref_compare(a, b);
+}
+
+static int
+compare_seqs(const void *a, const void *b)
+{
+	const ServePush *pa = *(ServePush *const *) a;
+	const ServePush *pb = *(ServePush *const *) b;
+
+	return pa->last_seq < pb->last_seq ? -1 : 1;
+}
