@@ -380,7 +380,7 @@ scope_compare(const void *a, const void *b)
 SyncDeviceScope *
 sync_device_find_scope(SyncDeviceScope *scopes, int nscopes, const char *scope)
 {
-	SyncDeviceScope key;
+	SyncDeviceScope key = {0};
 
 	key.scope = (char *) scope;
 	return bsearch(&key, scopes, nscopes, sizeof(SyncDeviceScope), scope_compare);
