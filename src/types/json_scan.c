@@ -138,15 +138,15 @@ json_scan_integer(JsonScan *scan, int64 min, int64 max)
 void
 json_scan_uuid(JsonScan *scan, pg_uuid_t *uuid)
 {
-	const char *text;
+	const char *digits;
 	const char *close;
 
 	/* nothing in a uuid needs an escape, so look for the quote */
 	if (!json_scan_accept(scan, '"'))
 		json_scan_fail(scan, "Expected a string");
-	text = scan->cursor;
-	close = memchr(text, '"', scan->end - text);
-	if (close == NULL || !uuid_text_parse(text, close - text, uuid))
+	digits = scan->cursor;
+	close = memchr(digits, '"', scan->end - digits);
+	if (close == NULL || !uuid_text_parse(digits, close - digits, uuid))
 		json_scan_fail(scan, "Expected a uuid");
 	scan->cursor = close + 1;
 }
@@ -268,11 +268,11 @@ json_scan_put_string(StringInfo buf, const char *data, int len)
 void
 json_scan_put_uuid(StringInfo buf, const pg_uuid_t *uuid)
 {
-	char		text[UUID_TEXT_LEN];
+	char		chars[UUID_TEXT_LEN];
 
-	uuid_text_put(text, uuid);
+	uuid_text_put(chars, uuid);
 	appendStringInfoChar(buf, '"');
-	appendBinaryStringInfo(buf, text, UUID_TEXT_LEN);
+	appendBinaryStringInfo(buf, chars, UUID_TEXT_LEN);
 	appendStringInfoChar(buf, '"');
 }
 

@@ -44,7 +44,7 @@ static void cover_tags(OrSet *set);
 
 /* merging */
 static OrSetElement *merge_append(OrSet *set, const OrSetElement *from,
-								  char **text);
+								  char **copy);
 static void merge_tags(OrSetElement *result, const OrSetElement *a,
 					   const VersionVector *seen_a, const OrSetElement *b,
 					   const VersionVector *seen_b);
@@ -218,7 +218,7 @@ orset_merge_sets(MemoryContext context, const OrSet *a, const OrSet *b)
 	OrSet	   *set = palloc(sizeof(OrSet));
 	Size		nbytes = 0;
 	Size		ntags = 0;
-	char	   *text;
+	char	   *copy;
 	OrSetTag   *tags;
 	int			i = 0;
 	int			j = 0;
@@ -240,7 +240,7 @@ orset_merge_sets(MemoryContext context, const OrSet *a, const OrSet *b)
 	set->elements = MemoryContextAllocHuge(context, set->maxelements *
 										   sizeof(OrSetElement));
 	set->seen = vv_join_vectors(a->seen, b->seen);
-	text = MemoryContextAllocHuge(context, nbytes + 1);
+	copy = MemoryContextAllocHuge(context, nbytes + 1);
 	tags = MemoryContextAllocHuge(context, (ntags + 1) * sizeof(OrSetTag));
 
 	while (i < a->nelements || j < b->nelements)
@@ -254,7 +254,7 @@ orset_merge_sets(MemoryContext context, const OrSet *a, const OrSet *b)
 		if (i % 1024 == 0 || j % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
 
-		element = merge_append(set, cmp <= 0 ? ea : eb, &text);
+		element = merge_append(set, cmp <= 0 ? ea : eb, &copy);
 		element->tags = tags;
 		merge_tags(element, cmp <= 0 ? ea : &absent, a->seen,
 				   cmp >= 0 ? eb : &absent, b->seen);
@@ -363,14 +363,14 @@ OrSetElement *
 orset_append(OrSet *set, const char *data, int len)
 {
 	OrSetElement *element;
-	char	   *text;
+	char	   *copy;
 
 	reserve_elements(set, 1);
-	text = MemoryContextAlloc(set->context, Max(len, 1));
-	memcpy(text, data, len);
+	copy = MemoryContextAlloc(set->context, Max(len, 1));
+	memcpy(copy, data, len);
 	element = &set->elements[set->nelements++];
 	memset(element, 0, sizeof(OrSetElement));
-	element->data = text;
+	element->data = copy;
 	element->len = len;
 	return element;
 }
@@ -518,7 +518,7 @@ insert_missing(OrSet *set, OrSetItem *items, int nitems)
 	{
 		OrSetItem  *item = &items[n - 1];
 		OrSetElement *element = &set->elements[to--];
-		char	   *text;
+		char	   *copy;
 
 		if (from >= 0 && bytes_cmp(set->elements[from].data,
 								   set->elements[from].len,
@@ -527,10 +527,10 @@ insert_missing(OrSet *set, OrSetItem *items, int nitems)
 			*element = set->elements[from--];
 			continue;
 		}
-		text = MemoryContextAlloc(set->context, Max(item->len, 1));
-		memcpy(text, item->data, item->len);
+		copy = MemoryContextAlloc(set->context, Max(item->len, 1));
+		memcpy(copy, item->data, item->len);
 		memset(element, 0, sizeof(OrSetElement));
-		element->data = text;
+		element->data = copy;
 		element->len = item->len;
 		n--;
 	}
@@ -672,14 +672,14 @@ cover_tags(OrSet *set)
  */
 
 static OrSetElement *
-merge_append(OrSet *set, const OrSetElement *from, char **text)
+merge_append(OrSet *set, const OrSetElement *from, char **copy)
 {
 	OrSetElement *element = &set->elements[set->nelements++];
 
-	memcpy(*text, from->data, from->len);
-	element->data = *text;
+	memcpy(*copy, from->data, from->len);
+	element->data = *copy;
 	element->len = from->len;
-	*text += from->len;
+	*copy += from->len;
 	return element;
 }
 

@@ -102,6 +102,7 @@ typedef struct OrSet
 typedef bool (*OrSetTagFilter) (const OrSetTag *tag, void *arg);
 
 extern OrSet *orset_create(MemoryContext context);
+
 /* raises XX001 on damaged bytes */
 extern OrSet *orset_unpack(MemoryContext context, const OrSetData *packed);
 extern OrSetData *orset_pack(const OrSet *set);

@@ -173,10 +173,33 @@ DEFAULT FOR TYPE orset USING gin AS
 COMMENT ON OPERATOR CLASS orset_gin_ops USING gin IS 'sets by their elements';
 COMMENT ON OPERATOR FAMILY orset_gin_ops USING gin IS 'sets by their elements';
 
+CREATE FUNCTION orset_merge_agg_step(internal, orset) RETURNS internal
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION orset_merge_agg_step(internal, orset) IS 'aggregate support';
+
+CREATE FUNCTION orset_merge_agg_combine(internal, internal) RETURNS internal
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION orset_merge_agg_combine(internal, internal) IS 'aggregate support';
+
+CREATE FUNCTION orset_merge_agg_serialize(internal) RETURNS bytea
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION orset_merge_agg_serialize(internal) IS 'aggregate support';
+
+CREATE FUNCTION orset_merge_agg_deserialize(bytea, internal) RETURNS internal
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION orset_merge_agg_deserialize(bytea, internal) IS 'aggregate support';
+
+CREATE FUNCTION orset_merge_agg_final(internal) RETURNS orset
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION orset_merge_agg_final(internal) IS 'aggregate support';
+
 CREATE AGGREGATE orset_merge_agg(orset) (
-    SFUNC = orset_merge,
-    STYPE = orset,
-    COMBINEFUNC = orset_merge,
+    SFUNC = orset_merge_agg_step,
+    STYPE = internal,
+    COMBINEFUNC = orset_merge_agg_combine,
+    SERIALFUNC = orset_merge_agg_serialize,
+    DESERIALFUNC = orset_merge_agg_deserialize,
+    FINALFUNC = orset_merge_agg_final,
     PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE orset_merge_agg(orset) IS 'what all sets know together';

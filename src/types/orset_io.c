@@ -137,12 +137,12 @@ orset_send(PG_FUNCTION_ARGS)
 	for (int i = 0; i < set->nelements; i++)
 	{
 		OrSetElement *element = &set->elements[i];
-		char	   *text = pg_server_to_client(element->data, element->len);
+		char	   *converted = pg_server_to_client(element->data, element->len);
 
-		if (text != element->data)
+		if (converted != element->data)
 		{
-			element->data = text;
-			element->len = strlen(text);
+			element->data = converted;
+			element->len = strlen(converted);
 		}
 	}
 
@@ -295,15 +295,15 @@ put_element(StringInfo buf, const OrSetElement *element)
 static const char *
 element_to_server(OrSetElement *element)
 {
-	char	   *text;
+	char	   *converted;
 
 	if (memchr(element->data, '\0', element->len) != NULL)
 		return "An element contains a zero byte.";
-	text = pg_client_to_server(element->data, element->len);
-	if (text != element->data)
+	converted = pg_client_to_server(element->data, element->len);
+	if (converted != element->data)
 	{
-		element->data = text;
-		element->len = strlen(text);
+		element->data = converted;
+		element->len = strlen(converted);
 	}
 	return NULL;
 }

@@ -217,7 +217,7 @@ orset_eq(PG_FUNCTION_ARGS)
 	OrSetData  *a = PG_GETARG_ORSET_P(0);
 	OrSetData  *b = PG_GETARG_ORSET_P(1);
 	bool		result = VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+	memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);

@@ -461,9 +461,9 @@ static RowClockData *
 pack_general(const RowClock *rc, const PackPlan *plan)
 {
 	Size		size = VARHDRSZ + 1 + 5 * VARINT_MAX_SIZE +
-		plan->nuuids * UUID_LEN +
-		plan->nstamps * 4 * VARINT_MAX_SIZE +
-		(rc->nfloor + plan->ncolumns) * VARINT_MAX_SIZE;
+	plan->nuuids * UUID_LEN +
+	plan->nstamps * 4 * VARINT_MAX_SIZE +
+	(rc->nfloor + plan->ncolumns) * VARINT_MAX_SIZE;
 	RowClockData *result = palloc(size);
 	char	   *p = VARDATA(result);
 
@@ -577,7 +577,7 @@ put_runs(char *p, const RowClock *rc, const PackPlan *plan)
 	{
 		int			index = rc->column_stamp[i];
 		int			ref = index == ROW_CLOCK_NO_STAMP ? 0 :
-			plan->rank[index] + 1;
+		plan->rank[index] + 1;
 
 		if (length > 0 && ref != current)
 		{

@@ -96,10 +96,11 @@ typedef struct RowClock
 	int			ncolumns;		/* column ids 1 .. ncolumns are known; packing
 								 * leaves out the last ones without stamp */
 	int			maxcolumns;
-	int16	   *column_stamp;	/* [ncolumns], [id - 1] = index into stamps, or
-								 * ROW_CLOCK_NO_STAMP */
-	int			scope_stamp;	/* index into stamps, or ROW_CLOCK_NO_STAMP (only
-								 * in the tombstone of a row that never was) */
+	int16	   *column_stamp;	/* [ncolumns], [id - 1] = index into stamps,
+								 * or ROW_CLOCK_NO_STAMP */
+	int			scope_stamp;	/* index into stamps, or ROW_CLOCK_NO_STAMP
+								 * (only in the tombstone of a row that never
+								 * was) */
 	int			nstamps;
 	int			maxstamps;
 	Stamp	   *stamps;

@@ -57,12 +57,12 @@ typedef struct StampText
 } StampText;
 
 static void scan_stamps(JsonScan *scan, ClockBuilder *builder);
-static void scan_stamp(JsonScan *scan, StampText *text, StringInfo buf);
-static void scan_columns(JsonScan *scan, StampText *text);
+static void scan_stamp(JsonScan *scan, StampText *member, StringInfo buf);
+static void scan_columns(JsonScan *scan, StampText *member);
 static void add_stamp(JsonScan *scan, ClockBuilder *builder,
-					  const StampText *text);
+					  const StampText *member);
 static void put_stamp(StringInfo buf, const RowClock *rc, int index);
-static void put_row(ReturnSetInfo *rsinfo, int number, const Stamp *stamp);
+static void put_row(ReturnSetInfo * rsinfo, int number, const Stamp *stamp);
 
 
 PG_FUNCTION_INFO_V1(row_clock_in);
@@ -176,7 +176,7 @@ row_clock_eq(PG_FUNCTION_ARGS)
 	RowClockData *a = PG_GETARG_ROW_CLOCK_P(0);
 	RowClockData *b = PG_GETARG_ROW_CLOCK_P(1);
 	bool		result = VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+	memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);
@@ -282,23 +282,23 @@ row_clock_max_hlc_sql(PG_FUNCTION_ARGS)
 static void
 scan_stamps(JsonScan *scan, ClockBuilder *builder)
 {
-	StampText  *text = palloc(sizeof(StampText));
+	StampText  *member = palloc(sizeof(StampText));
 
 	json_scan_expect(scan, '[');
 	for (int i = 0; json_scan_member(scan, i, ']'); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		memset(text, 0, offsetof(StampText, columns));
-		text->is_scope = false;
-		text->floor = 0;
-		scan_stamp(scan, text, &builder->buf);
-		add_stamp(scan, builder, text);
+		memset(member, 0, offsetof(StampText, columns));
+		member->is_scope = false;
+		member->floor = 0;
+		scan_stamp(scan, member, &builder->buf);
+		add_stamp(scan, builder, member);
 	}
-	pfree(text);
+	pfree(member);
 }
 
 static void
-scan_stamp(JsonScan *scan, StampText *text, StringInfo buf)
+scan_stamp(JsonScan *scan, StampText *member, StringInfo buf)
 {
 	bool		has_columns = false;
 
@@ -306,51 +306,51 @@ scan_stamp(JsonScan *scan, StampText *text, StringInfo buf)
 	for (int i = 0; json_scan_member(scan, i, '}'); i++)
 	{
 		json_scan_key(scan, buf);
-		if (strcmp(buf->data, "hlc") == 0 && !text->has_hlc)
+		if (strcmp(buf->data, "hlc") == 0 && !member->has_hlc)
 		{
 			json_scan_string(scan, buf);
-			if (!hlc_parse(buf->data, buf->len, &text->stamp.hlc))
+			if (!hlc_parse(buf->data, buf->len, &member->stamp.hlc))
 				json_scan_fail(scan, "The hybrid logical clock is malformed");
-			text->has_hlc = true;
+			member->has_hlc = true;
 		}
-		else if (strcmp(buf->data, "replica") == 0 && !text->has_replica)
+		else if (strcmp(buf->data, "replica") == 0 && !member->has_replica)
 		{
-			json_scan_uuid(scan, &text->stamp.replica);
-			text->has_replica = true;
+			json_scan_uuid(scan, &member->stamp.replica);
+			member->has_replica = true;
 		}
-		else if (strcmp(buf->data, "node") == 0 && !text->has_node)
+		else if (strcmp(buf->data, "node") == 0 && !member->has_node)
 		{
-			json_scan_uuid(scan, &text->stamp.node);
-			text->has_node = true;
+			json_scan_uuid(scan, &member->stamp.node);
+			member->has_node = true;
 		}
-		else if (strcmp(buf->data, "xid") == 0 && !text->has_xid)
+		else if (strcmp(buf->data, "xid") == 0 && !member->has_xid)
 		{
-			text->stamp.xid = json_scan_integer(scan, 0, VV_MAX_COUNTER);
-			text->has_xid = true;
+			member->stamp.xid = json_scan_integer(scan, 0, VV_MAX_COUNTER);
+			member->has_xid = true;
 		}
 		else if (strcmp(buf->data, "columns") == 0 && !has_columns)
 		{
-			scan_columns(scan, text);
+			scan_columns(scan, member);
 			has_columns = true;
 		}
-		else if (strcmp(buf->data, "scope") == 0 && !text->is_scope)
+		else if (strcmp(buf->data, "scope") == 0 && !member->is_scope)
 		{
 			if (!json_scan_word(scan, "true"))
 				json_scan_fail(scan, "Expected true");
-			text->is_scope = true;
+			member->is_scope = true;
 		}
-		else if (strcmp(buf->data, "floor") == 0 && text->floor == 0)
-			text->floor = json_scan_integer(scan, 1, ROW_CLOCK_MAX_FLOOR);
+		else if (strcmp(buf->data, "floor") == 0 && member->floor == 0)
+			member->floor = json_scan_integer(scan, 1, ROW_CLOCK_MAX_FLOOR);
 		else
 			json_scan_fail(scan, "The key is unknown or repeated");
 	}
-	if (!text->has_hlc || !text->has_replica || !text->has_node ||
-		!text->has_xid)
+	if (!member->has_hlc || !member->has_replica || !member->has_node ||
+		!member->has_xid)
 		json_scan_fail(scan, "A stamp needs the keys \"hlc\", \"replica\", \"node\" and \"xid\"");
 }
 
 static void
-scan_columns(JsonScan *scan, StampText *text)
+scan_columns(JsonScan *scan, StampText *member)
 {
 	json_scan_expect(scan, '[');
 	for (int i = 0; json_scan_member(scan, i, ']'); i++)
@@ -358,39 +358,39 @@ scan_columns(JsonScan *scan, StampText *text)
 		int			column_id = json_scan_integer(scan, 1,
 												  ROW_CLOCK_MAX_COLUMNS);
 
-		if (text->ncolumns >= ROW_CLOCK_MAX_COLUMNS)
+		if (member->ncolumns >= ROW_CLOCK_MAX_COLUMNS)
 			json_scan_fail(scan, "A column is there twice");
-		text->columns[text->ncolumns++] = column_id;
+		member->columns[member->ncolumns++] = column_id;
 	}
 }
 
 static void
-add_stamp(JsonScan *scan, ClockBuilder *builder, const StampText *text)
+add_stamp(JsonScan *scan, ClockBuilder *builder, const StampText *member)
 {
 	RowClock   *rc = builder->rc;
 
-	if (text->ncolumns == 0 && !text->is_scope && text->floor == 0)
+	if (member->ncolumns == 0 && !member->is_scope && member->floor == 0)
 		json_scan_fail(scan, "The stamp stamps nothing");
 
-	for (int i = 0; i < text->ncolumns; i++)
+	for (int i = 0; i < member->ncolumns; i++)
 	{
-		if (row_clock_get(rc, text->columns[i]) != NULL)
+		if (row_clock_get(rc, member->columns[i]) != NULL)
 			json_scan_fail(scan, "A column is there twice");
-		row_clock_set(rc, text->columns[i], &text->stamp);
+		row_clock_set(rc, member->columns[i], &member->stamp);
 	}
-	if (text->is_scope)
+	if (member->is_scope)
 	{
 		if (row_clock_scope_stamp(rc) != NULL)
 			json_scan_fail(scan, "The scope is there twice");
-		row_clock_set_scope(rc, &text->stamp);
+		row_clock_set_scope(rc, &member->stamp);
 	}
-	if (text->floor > 0)
+	if (member->floor > 0)
 	{
-		if (builder->has_floor[text->floor - 1])
+		if (builder->has_floor[member->floor - 1])
 			json_scan_fail(scan, "A place in the floor is there twice");
-		builder->has_floor[text->floor - 1] = true;
-		builder->floor[text->floor - 1] = text->stamp;
-		builder->nfloor = Max(builder->nfloor, text->floor);
+		builder->has_floor[member->floor - 1] = true;
+		builder->floor[member->floor - 1] = member->stamp;
+		builder->nfloor = Max(builder->nfloor, member->floor);
 	}
 }
 
@@ -429,7 +429,7 @@ put_stamp(StringInfo buf, const RowClock *rc, int index)
 /* One row of (hlc, replica, node, position), with a number in front of it
  * unless that is 0. */
 static void
-put_row(ReturnSetInfo *rsinfo, int number, const Stamp *stamp)
+put_row(ReturnSetInfo * rsinfo, int number, const Stamp *stamp)
 {
 	Datum		values[5];
 	bool		nulls[5] = {0};
