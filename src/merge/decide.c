@@ -46,6 +46,8 @@ decide_row(RowIntention intention, const RowFacts *facts, bool *is_conflict)
 
 	if (intention == ROW_WANTS_DELETE)
 	{
+		if (!facts->is_alive && !facts->was_deleted)
+			return ROW_MISSING;
 		*is_conflict = facts->is_alive && !facts->row_is_seen;
 		return ROW_DELETE;
 	}

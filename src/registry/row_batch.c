@@ -42,7 +42,7 @@
 typedef struct PlanEntry
 {
 	uint64		hash;			/* hash key */
-	uint64		generation;		/* of the table description */
+	uint64		version;		/* of the table description */
 	RowStatement statement;
 	Bitmapset  *carried;
 	Bitmapset  *returned;
@@ -170,7 +170,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	SPIPlanPtr	plan;
 	MemoryContext oldcontext;
 
-	hash = hash_combine64(batch->table->generation,
+	hash = hash_combine64(batch->table->version,
 						  ((uint64) bms_hash_value(batch->carried) << 32) |
 						  bms_hash_value(returned));
 	hash = hash_combine64(hash, (uint64) statement);
@@ -190,7 +190,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	}
 
 	entry = hash_search(plan_cache, &hash, HASH_FIND, NULL);
-	if (entry != NULL && entry->generation == batch->table->generation &&
+	if (entry != NULL && entry->version == batch->table->version &&
 		entry->statement == statement &&
 		bms_equal(entry->carried, batch->carried) &&
 		bms_equal(entry->returned, returned) &&
@@ -221,7 +221,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 		bms_free(entry->carried);
 		bms_free(entry->returned);
 	}
-	entry->generation = batch->table->generation;
+	entry->version = batch->table->version;
 	entry->statement = statement;
 	entry->carried = bms_copy(batch->carried);
 	entry->returned = bms_copy(returned);

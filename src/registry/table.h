@@ -75,8 +75,6 @@ typedef struct SyncTable
 	int32		table_id;
 	uint64		version;		/* no other description in this backend has the
 								 * same: what is derived from it may key on it */
-	uint64		generation;		/* no two descriptions ever built by a backend
-								 * have the same: plans are kept under it */
 	Oid			relid;			/* the table, or the root of its partitions */
 	char	   *wire_name;		/* as in deltas */
 	char	   *qualified_name; /* quoted, schema-qualified, for SQL */

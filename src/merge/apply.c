@@ -1,0 +1,691 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply.c
+ *	  sync_apply_delta: merge one delta of a device into the tables.
+ *
+ * The device's row is locked first, so pushes of one device follow each other.
+ * New changes are tried as one batch in one subtransaction; an error undoes the
+ * batch and it is split in halves, down to the single change (or group), whose
+ * error becomes its outcome.  So a clean delta costs one subtransaction, and k
+ * bad changes of n cost about k log n of them.
+ *
+ * Nothing that a caller could set decides who he is: the device is in the
+ * delta, the role is the current user, and the scopes are in the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "audit/journal.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "log/node.h"
+#include "log/write_set.h"
+#include "merge/apply.h"
+#include "miscadmin.h"
+#include "offline_sync.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* The newest version of the tables' columns that we know */
+#define SERVER_SCHEMA_VERSION	1
+
+#define APPLY_RESULT_COLUMNS	12
+
+/* The answer */
+typedef struct ApplyResult
+{
+	pg_uuid_t	reconciliation;
+	const char *status;
+	int64		acked_seq;
+	int			counts[OUTCOME_REJECTED + 1];
+	int			nconflicts;
+	Jsonb	   *outcomes;
+	DeltaData  *corrections;
+	Hlc			hlc;
+} ApplyResult;
+
+PG_FUNCTION_INFO_V1(sync_apply_delta);
+
+static void apply_delta(ApplyState *state, ApplyResult *result);
+static bool apply_refused(ApplyState *state, ApplyResult *result);
+static bool apply_known(ApplyState *state, ApplyResult *result,
+						StringInfo outcomes);
+static void load_changes(ApplyState *state);
+static void lift_clocks(ApplyState *state);
+static void form_units(ApplyState *state);
+static void apply_units(ApplyState *state, int first, int last);
+static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
+static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
+static void fall_together(ApplyState *state);
+static void finish(ApplyState *state, ApplyResult *result, StringInfo outcomes);
+static void record(ApplyState *state, ApplyResult *result, int64 first_seq,
+				   int64 last_seq, const char *details);
+static void record_conflicts(ApplyState *state, const ApplyResult *result);
+static void refuse_delta(ApplyState *state, ApplyResult *result,
+						 const char *status, const char *reason,
+						 int sqlstate, const char *message);
+static void append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from,
+								  int64 to);
+static Jsonb *json_array(const char *members);
+static Datum result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result);
+
+/*
+ * sync_apply_delta(delta) -> one row
+ *
+ * The device named in the delta must have the current user as a member of its
+ * owner role.
+ */
+Datum
+sync_apply_delta(PG_FUNCTION_ARGS)
+{
+	DeltaData  *delta = PG_GETARG_DELTA_P(0);
+	ApplyState	state;
+	ApplyResult result;
+	MemoryContext oldcontext;
+	int			modes;
+
+	PreventCommandIfReadOnly("sync_apply_delta()");
+	PreventCommandDuringRecovery("sync_apply_delta()");
+
+	memset(&state, 0, sizeof(state));
+	memset(&result, 0, sizeof(result));
+	state.delta = delta;
+	state.failed_change = -1;
+	state.context = AllocSetContextCreate(CurrentMemoryContext,
+										  "offline_sync apply",
+										  ALLOCSET_DEFAULT_SIZES);
+	state.batch_context = AllocSetContextCreate(state.context,
+												"offline_sync batch",
+												ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(state.context);
+	modes = value_modes_begin();
+
+	delta_reader_init(&state.reader, delta);
+	if (state.reader.header.is_served)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("delta was served by a node, not made by a device"),
+				 errhint("Push the device's own changes, without \"from\" and \"to\".")));
+	state.device = sync_device_get(&state.reader.header.replica, true);
+
+	/* what we acknowledge is durable, whatever synchronous_commit says */
+	if (sync_durable_acks)
+		ForceSyncCommit();
+
+	apply_delta(&state, &result);
+
+	value_modes_end(modes);
+	MemoryContextSwitchTo(oldcontext);
+	return result_tuple(fcinfo, &result);
+}
+
+static void
+apply_delta(ApplyState *state, ApplyResult *result)
+{
+	StringInfoData outcomes;
+	HASHCTL		ctl;
+
+	initStringInfo(&outcomes);
+	journal_new_id(&result->reconciliation);
+	result->acked_seq = state->device->acked_seq;
+	result->hlc = sync_clock_now();
+
+	state->scopes = sync_device_scopes(&state->device->uuid, NULL,
+									   &state->nscopes);
+	state->seen = state->reader.header.context;
+	state->seen_own_seq = vv_max_counter(state->seen, &state->device->uuid);
+	state->last_seq = state->reader.header.first_seq +
+		state->reader.header.nchanges - 1;
+
+	ctl.keysize = sizeof(RowRef);
+	ctl.entrysize = sizeof(TouchedRow);
+	ctl.hash = apply_row_hash;
+	ctl.match = apply_row_match;
+	ctl.hcxt = state->context;
+	state->touched = hash_create("offline_sync touched rows", 256, &ctl,
+								 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+								 HASH_CONTEXT);
+
+	if (state->reader.header.nchanges == 0)
+	{
+		result->status = "applied";
+		result->outcomes = json_array("");
+		return;
+	}
+	state->node = sync_node_uuid();
+	state->node_id = sync_node_id();
+	state->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+
+	if (apply_refused(state, result))
+		return;
+	if (apply_known(state, result, &outcomes))
+		return;
+
+	lift_clocks(state);
+	form_units(state);
+	apply_resolve(state);
+	fall_together(state);
+	apply_units(state, 0, state->nunits);
+	finish(state, result, &outcomes);
+}
+
+/* Is the delta as a whole not to be taken?  Then that is the answer. */
+static bool
+apply_refused(ApplyState *state, ApplyResult *result)
+{
+	const DeltaHeader *header = &state->reader.header;
+
+	if (state->device->is_revoked)
+	{
+		refuse_delta(state, result, "rejected", "device_revoked",
+					 ERRCODE_INSUFFICIENT_PRIVILEGE, "device is revoked");
+		return true;
+	}
+	if (header->schema_version > SERVER_SCHEMA_VERSION)
+	{
+		refuse_delta(state, result, "rejected", "schema_too_new",
+					 ERRCODE_FEATURE_NOT_SUPPORTED,
+					 psprintf("delta has schema version %d, but this node knows up to %d",
+							  header->schema_version, SERVER_SCHEMA_VERSION));
+		return true;
+	}
+	if (header->first_seq > state->device->acked_seq + 1)
+	{
+		refuse_delta(state, result, "gap", "gap",
+					 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 psprintf("delta begins at seq " INT64_FORMAT
+							  ", but the next one expected is " INT64_FORMAT,
+							  header->first_seq, state->device->acked_seq + 1));
+		return true;
+	}
+	return false;
+}
+
+/*
+ * The part of the delta that is stored already: it must say the same as what is
+ * stored.  Loads all changes; leaves the new ones in state->changes.  True
+ * where nothing is new, or the delta is refused: the answer is complete.
+ */
+static bool
+apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
+{
+	int64		first = state->reader.header.first_seq;
+	int64		acked = state->device->acked_seq;
+	int			nknown;
+	JournalRow *stored = NULL;
+	DeltaReader stored_reader;
+	DeltaChange stored_change;
+	Snapshot	snapshot;
+
+	load_changes(state);
+	nknown = (int) Min(Max(acked - first + 1, 0), state->nchanges);
+	if (nknown == 0)
+		return false;
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	for (int i = 0; i < nknown; i++)
+	{
+		int64		seq = first + i;
+		bool		same = true;
+
+		if (stored == NULL || seq > stored->last_seq)
+		{
+			stored = journal_find(&state->device->uuid, seq, snapshot);
+			if (stored != NULL)
+			{
+				append_known_outcomes(outcomes, stored->outcomes, first,
+									  state->last_seq);
+				delta_reader_init(&stored_reader, stored->delta);
+				memset(&stored_change, 0, sizeof(stored_change));
+			}
+		}
+		if (stored == NULL || seq < stored->first_seq)
+			continue;			/* no longer in the journal */
+		while (stored_change.seq < seq && same)
+			same = delta_reader_next(&stored_reader, &stored_change);
+		if (!same || stored_change.seq != seq ||
+			!delta_same_change(&state->reader, &state->changes[i].delta,
+							   &stored_reader, &stored_change))
+		{
+			UnregisterSnapshot(snapshot);
+			refuse_delta(state, result, "rejected", "seq_reused",
+						 ERRCODE_UNIQUE_VIOLATION,
+						 psprintf("seq " INT64_FORMAT " was already used for another change",
+								  seq));
+			return true;
+		}
+		result->reconciliation = stored->reconciliation;
+	}
+	UnregisterSnapshot(snapshot);
+
+	if (nknown < state->nchanges)
+	{
+		/* the new tail is a reconciliation of its own */
+		journal_new_id(&result->reconciliation);
+		state->changes += nknown;
+		state->nchanges -= nknown;
+		return false;
+	}
+
+	/* nothing is new: the same answer again, with values as of now */
+	result->status = "duplicate";
+	result->outcomes = json_array(outcomes->data);
+	form_units(state);
+	apply_resolve(state);
+	for (int i = 0; i < state->nchanges; i++)
+		apply_remember_change(state, &state->changes[i]);
+	SPI_connect();
+	result->corrections = apply_corrections(state);
+	SPI_finish();
+	return true;
+}
+
+static void
+load_changes(ApplyState *state)
+{
+	state->nchanges = state->reader.header.nchanges;
+	state->changes = palloc_extended(state->nchanges * sizeof(ApplyChange),
+									 MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!delta_reader_next_copy(&state->reader, &state->changes[i].delta))
+			elog(ERROR, "delta ends before its last change");
+	}
+	state->tables = palloc0(Max(state->reader.ntables, 1) * sizeof(SyncTable *));
+	state->tables_resolved = palloc0(Max(state->reader.ntables, 1) * sizeof(bool));
+	state->columns = palloc0(Max(state->reader.ntables, 1) * sizeof(int *));
+}
+
+/*
+ * Make clocks agree with causality: each hlc becomes the greatest of its own,
+ * the successor of the highest that the device had received, and the successor of
+ * its previous change's.  A clock too far ahead is first pulled back.
+ */
+static void
+lift_clocks(ApplyState *state)
+{
+	uint64		limit_ms;
+	Hlc			limit;
+	Hlc			received = state->reader.header.hlc;
+	Hlc			previous = state->device->hlc;
+
+	limit_ms = HLC_MS(hlc_from_timestamptz(GetCurrentTimestamp(), 0)) +
+		sync_max_clock_skew;
+	limit = HLC_MAKE(Min(limit_ms, HLC_MAX_MS), 0);
+	received = Min(received, limit);
+
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+
+		change->hlc = Min(change->delta.hlc, limit);
+		change->clock_was_ahead = change->delta.hlc > limit;
+		if (received != HLC_MIN)
+			change->hlc = Max(change->hlc, hlc_successor(received));
+		change->hlc = Max(change->hlc, hlc_successor(previous));
+		previous = change->hlc;
+	}
+	state->last_hlc = previous;
+}
+
+/* A unit is a change, or the consecutive changes of one group. */
+static void
+form_units(ApplyState *state)
+{
+	state->unit_start = palloc((Size) (state->nchanges + 1) * sizeof(int));
+	state->nunits = 0;
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		DeltaChange *change = &state->changes[i].delta;
+
+		if (i == 0 || change->group == 0 ||
+			change->group != state->changes[i - 1].delta.group)
+			state->unit_start[state->nunits++] = i;
+		state->changes[i].unit = state->nunits - 1;
+	}
+	state->unit_start[state->nunits] = state->nchanges;
+}
+
+/* Where one of a group was refused by name or value, all of it is. */
+static void
+fall_together(ApplyState *state)
+{
+	for (int unit = 0; unit < state->nunits; unit++)
+	{
+		int			last = state->unit_start[unit + 1];
+		bool		refused = false;
+
+		for (int i = state->unit_start[unit]; i < last; i++)
+			refused |= state->changes[i].is_refused;
+		for (int i = state->unit_start[unit]; refused && i < last; i++)
+		{
+			if (!state->changes[i].is_refused)
+				apply_refuse(&state->changes[i], "group",
+							 ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+							 "another change of the group was refused", NULL);
+		}
+	}
+}
+
+/* Apply units first .. last - 1, splitting where it fails. */
+static void
+apply_units(ApplyState *state, int first, int last)
+{
+	ErrorData  *error;
+	int			middle;
+
+	if (first >= last)
+		return;
+	check_stack_depth();
+	if (try_units(state, first, last, &error))
+		return;
+
+	/* somebody inserted a row that we had looked for: now it will be found */
+	if (state->met_race && try_units(state, first, last, &error))
+		return;
+
+	if (last - first == 1)
+	{
+		refuse_unit(state, first, error);
+		return;
+	}
+	middle = first + (last - first) / 2;
+	apply_units(state, first, middle);
+	apply_units(state, middle, last);
+}
+
+static bool
+try_units(ApplyState *state, int first, int last, ErrorData **error)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	int			from = state->unit_start[first];
+	int			to = state->unit_start[last];
+	volatile bool success = true;
+	bool		any = false;
+
+	for (int i = from; i < to; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+
+		if (change->is_refused)
+			continue;
+		any = true;
+		change->outcome = OUTCOME_NONE;
+		change->reason = change->message = change->scope = NULL;
+		change->column = NULL;
+		change->sqlstate = 0;
+		change->conflicts = NIL;
+		change->previous = change->previous_stamps = NULL;
+	}
+	if (!any)
+		return true;
+
+	MemoryContextReset(state->batch_context);
+	state->failed_change = -1;
+	state->met_race = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(state->batch_context);
+	PG_TRY();
+	{
+		SPI_connect();
+		MemoryContextSwitchTo(state->batch_context);
+		apply_read_rows(state, from, to);
+		apply_decide(state, from, to);
+		apply_remember_rows(state);
+		for (int i = from; i < to; i++)
+		{
+			if (state->changes[i].scope != NULL)
+				state->changes[i].scope =
+					MemoryContextStrdup(state->context, state->changes[i].scope);
+		}
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(state->context);
+		*error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		write_set_clear();
+		if (!apply_error_is_outcome(*error))
+			ReThrowError(*error);
+		success = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(oldcontext);
+	CurrentResourceOwner = oldowner;
+	return success;
+}
+
+/* A unit by itself failed: its changes are refused, one of them with the error. */
+static void
+refuse_unit(ApplyState *state, int unit, const ErrorData *edata)
+{
+	int			first = state->unit_start[unit];
+	int			last = state->unit_start[unit + 1];
+	int			culprit = state->failed_change >= 0 ? state->failed_change : first;
+
+	for (int i = first; i < last; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+		const char *reason = change->reason;
+
+		change->conflicts = NIL;
+		if (i != culprit)
+		{
+			apply_refuse(change, "group", ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+						 "another change of the group was refused", NULL);
+			continue;
+		}
+		apply_refuse_error(change, edata);
+		if (i == state->failed_change && reason != NULL)
+			change->reason = reason;
+	}
+}
+
+/* Count, correct, and keep what happened. */
+static void
+finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
+{
+	StringInfoData details;
+	int64		first_seq = state->changes[0].delta.seq;
+
+	initStringInfo(&details);
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+
+		result->counts[change->outcome]++;
+		result->nconflicts += list_length(change->conflicts);
+		if (change->outcome == OUTCOME_REJECTED)
+			apply_remember_change(state, change);
+		apply_append_outcome(outcomes, change);
+		apply_append_detail(&details, change);
+	}
+
+	SPI_connect();
+	MemoryContextSwitchTo(state->context);
+	apply_log_touched(state);
+	result->corrections = apply_corrections(state);
+	SPI_finish();
+	MemoryContextSwitchTo(state->context);
+
+	result->status = result->counts[OUTCOME_REJECTED] > 0 ? "partial" : "applied";
+	result->acked_seq = state->last_seq;
+	result->hlc = Max(result->hlc, state->last_hlc);
+	result->outcomes = json_array(outcomes->data);
+
+	sync_device_advance(state->device, state->last_seq, state->last_hlc);
+	if (result->nconflicts > 0)
+		record_conflicts(state, result);
+	record(state, result, first_seq, state->last_seq, details.data);
+}
+
+static void
+record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
+	   const char *details)
+{
+	JournalRow	row;
+
+	row.reconciliation = result->reconciliation;
+	row.device = state->device->uuid;
+	row.first_seq = first_seq;
+	row.last_seq = last_seq;
+	row.node = state->node_id;
+	row.xid = state->xid;
+	row.received_at = GetCurrentTimestamp();
+	row.role = GetUserNameFromId(GetUserId(), false);
+	row.status = unconstify(char *, result->status);
+	row.delta = unconstify(DeltaData *, state->delta);
+	row.outcomes = result->outcomes;
+	row.details = json_array(details);
+	journal_insert(&row);
+}
+
+static void
+record_conflicts(ApplyState *state, const ApplyResult *result)
+{
+	ConflictRow *rows = palloc0(result->nconflicts * sizeof(ConflictRow));
+	int			n = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+		ListCell   *lc;
+
+		foreach(lc, change->conflicts)
+		{
+			ApplyConflict *conflict = lfirst(lc);
+			ConflictRow *row = &rows[n++];
+
+			row->reconciliation = result->reconciliation;
+			row->device = state->device->uuid;
+			row->seq = change->delta.seq;
+			row->scope = change->scope;
+			row->table_id = change->table->table_id;
+			row->key = change->ref.key_bytes;
+			row->keylen = change->ref.key_len;
+			row->column_id = conflict->column < 0 ? 0 :
+				change->table->columns[conflict->column].column_id;
+			row->policy = conflict->column < 0 ? "delete_wins" : "lww";
+			row->decision = conflict->incoming_won ? "incoming" : "current";
+			row->state = "auto";
+			if (conflict->current_json != NULL)
+				row->current_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																		CStringGetDatum(conflict->current_json)));
+			if (conflict->incoming_json != NULL)
+				row->incoming_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																		 CStringGetDatum(conflict->incoming_json)));
+			row->current_hlc = conflict->current.hlc;
+			row->current_replica = conflict->current.replica;
+			row->incoming_hlc = change->hlc;
+			row->incoming_replica = state->device->uuid;
+			row->detected_at = now;
+		}
+	}
+	conflict_insert(rows, n);
+}
+
+/* The whole delta is refused: nothing is taken, the fact is kept. */
+static void
+refuse_delta(ApplyState *state, ApplyResult *result, const char *status,
+			 const char *reason, int sqlstate, const char *message)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "{\"outcome\":\"%s\",\"reason\":\"%s\",\"sqlstate\":\"%s\",\"message\":",
+					 status, reason, unpack_sql_state(sqlstate));
+	escape_json(&buf, message);
+	appendStringInfoChar(&buf, '}');
+
+	journal_new_id(&result->reconciliation);
+	result->status = status;
+	result->outcomes = json_array(buf.data);
+	record(state, result, 1, 0, "");
+}
+
+/* Of stored outcomes, those with from <= seq <= to, as members of an array. */
+static void
+append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from, int64 to)
+{
+	JsonbIterator *it;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	it = JsonbIteratorInit(&outcomes->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		JsonbValue *seq;
+		int64		n;
+
+		if (token != WJB_ELEM || value.type != jbvBinary)
+			continue;
+		seq = getKeyJsonValueFromContainer(value.val.binary.data, "seq", 3, NULL);
+		if (seq == NULL || seq->type != jbvNumeric)
+			continue;
+		n = DatumGetInt64(DirectFunctionCall1(numeric_int8,
+											  NumericGetDatum(seq->val.numeric)));
+		if (n < from || n > to)
+			continue;
+		if (buf->len > 0)
+			appendStringInfoChar(buf, ',');
+		(void) JsonbToCString(buf, value.val.binary.data, value.val.binary.len);
+	}
+}
+
+static Jsonb *
+json_array(const char *members)
+{
+	char	   *text = psprintf("[%s]", members);
+
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+static Datum
+result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result)
+{
+	TupleDesc	desc;
+	Datum		values[APPLY_RESULT_COLUMNS];
+	bool		isnull[APPLY_RESULT_COLUMNS] = {false};
+	int			n = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	BlessTupleDesc(desc);
+	Assert(desc->natts == APPLY_RESULT_COLUMNS);
+
+	values[n++] = UUIDPGetDatum(&result->reconciliation);
+	values[n++] = CStringGetTextDatum(result->status);
+	values[n++] = Int64GetDatum(result->acked_seq);
+	values[n++] = Int32GetDatum(result->counts[OUTCOME_APPLIED]);
+	values[n++] = Int32GetDatum(result->counts[OUTCOME_MERGED]);
+	values[n++] = Int32GetDatum(result->counts[OUTCOME_SUPERSEDED]);
+	values[n++] = Int32GetDatum(result->counts[OUTCOME_REJECTED]);
+	values[n++] = Int32GetDatum(0);	/* deferred */
+	values[n++] = Int32GetDatum(result->nconflicts);
+	values[n++] = JsonbPGetDatum(result->outcomes);
+	isnull[n] = result->corrections == NULL;
+	values[n++] = PointerGetDatum(result->corrections);
+	values[n++] = HlcGetDatum(result->hlc);
+	Assert(n == desc->natts);
+
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, isnull));
+}

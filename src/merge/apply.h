@@ -1,0 +1,263 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply.h
+ *	  What the steps of an apply share: the delta's changes, the rows they
+ *	  touch, and how far we are.
+ *
+ *	  apply.c			the call: duplicates, gaps, batches, the answer
+ *	  apply_resolve.c	names to tables and columns, text to values
+ *	  apply_rows.c		lock and read the rows
+ *	  apply_decide.c	decide the changes, in memory
+ *	  apply_write.c		write what was decided
+ *	  apply_report.c	corrections, outcomes, journal
+ *
+ * Memory: state->context lives for the call and holds the changes; a batch's rows
+ * live in state->batch_context, which is reset for every attempt.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_APPLY_H
+#define OFFLINE_SYNC_APPLY_H
+
+#include "lib/stringinfo.h"
+#include "log/change_log.h"
+#include "log/node.h"
+#include "merge/decide.h"
+#include "nodes/pg_list.h"
+#include "registry/device.h"
+#include "registry/table.h"
+#include "types/delta.h"
+#include "types/orset.h"
+#include "utils/hsearch.h"
+
+typedef enum ChangeOutcome
+{
+	OUTCOME_NONE = 0,			/* not decided yet */
+	OUTCOME_APPLIED,
+	OUTCOME_MERGED,
+	OUTCOME_SUPERSEDED,
+	OUTCOME_REJECTED
+} ChangeOutcome;
+
+typedef struct ApplyCell
+{
+	int			column;			/* index into table->columns */
+	DeltaCellOp op;
+	DeltaValue	sent;			/* for orset columns: a LIST */
+	Datum		value;			/* converted; not for orset columns */
+	bool		isnull;
+} ApplyCell;
+
+/* One row of a delta, by table and key */
+typedef struct RowRef
+{
+	int32		table_id;
+	int			key_len;
+	const char *key_bytes;
+} RowRef;
+
+/* A new change and what became of it */
+typedef struct ApplyChange
+{
+	DeltaChange delta;
+	Hlc			hlc;			/* lifted */
+	bool		clock_was_ahead;	/* it had to be pulled back */
+	int			unit;			/* changes of a group stand or fall together */
+	SyncTable  *table;
+	Datum	   *key;
+	RowRef		ref;
+	int			ncells;
+	ApplyCell  *cells;
+
+	bool		is_refused;		/* before any batch: unknown name, bad value */
+	ChangeOutcome outcome;
+	const char *reason;			/* a word for programs, or NULL */
+	int			sqlstate;		/* 0: none */
+	const char *message;		/* for people; these may be NULL */
+	const char *detail;
+	const char *constraint;
+	const char *column;
+	const char *scope;			/* of its row, where known */
+	char	   *previous;		/* JSON object of the cells it met, or NULL */
+	char	   *previous_stamps;	/* JSON object column -> [hlc, replica] */
+	List	   *conflicts;		/* of ApplyConflict */
+} ApplyChange;
+
+typedef struct ApplyConflict
+{
+	int			column;			/* index into table->columns, -1: the row */
+	bool		incoming_won;
+	char	   *current_json;	/* or NULL */
+	char	   *incoming_json;
+	Stamp		current;
+} ApplyConflict;
+
+typedef enum RowAction
+{
+	ROW_KEEP = 0,				/* nothing to write */
+	ROW_INSERT,
+	ROW_UPDATE,
+	ROW_REMOVE,
+	ROW_BURY					/* only a tombstone: the row was made and
+								 * deleted by the same batch, or was dead */
+} RowAction;
+
+/* A row in memory during a batch */
+typedef struct ApplyRow
+{
+	RowRef		ref;			/* hash key */
+	SyncTable  *table;
+	Datum	   *key;
+	bool		exists;			/* in the table, as of the last write */
+	bool		is_alive;		/* after the decisions so far */
+	bool		has_tombstone;
+	bool		is_scope_seen;	/* its scope stamp and the grant are */
+	RowClock   *clock;			/* NULL: never was */
+	const char *scope;			/* NULL: in none */
+	Datum		image;			/* of the tombstone there was */
+	bool		image_isnull;
+	RowAction	action;
+	Bitmapset  *written;		/* columns to write */
+	Datum	   *values;			/* [table->ncolumns]; the columns read or written */
+	bool	   *isnull;
+
+	/* for the answer */
+	bool		was_inserted;
+	bool		was_written;
+	bool		check_presence;
+	Bitmapset  *force;			/* columns to send back whatever they hold */
+	DeltaValue **sent;			/* [table->ncolumns], last value sent, or NULL */
+} ApplyRow;
+
+/* A row that the answer may have to correct */
+typedef struct TouchedRow
+{
+	RowRef		ref;			/* hash key; bytes in state->context */
+	SyncTable  *table;
+	Datum	   *key;
+	bool		was_inserted;
+	bool		was_written;
+	bool		check_presence;
+	Bitmapset  *force;
+	DeltaValue **sent;
+	const char *scope;			/* to log it in, where nothing else does */
+} TouchedRow;
+
+/* A device's push that its context does not cover, and where it is stored */
+typedef struct OwnPush
+{
+	int64		last_seq;
+	int32		node;
+	uint64		xid;
+} OwnPush;
+
+typedef struct ApplyState
+{
+	MemoryContext context;
+	MemoryContext batch_context;
+
+	const DeltaData *delta;
+	DeltaReader reader;
+	SyncDevice *device;
+	SyncDeviceScope *scopes;
+	int			nscopes;
+	const VersionVector *seen;	/* the delta's context */
+	int64		seen_own_seq;	/* its entry for the device itself */
+
+	/* our position */
+	const pg_uuid_t *node;
+	int32		node_id;
+	uint64		xid;
+
+	/* delta names resolved: [reader.ntables], [table][reader.ncolumns] */
+	SyncTable **tables;
+	bool	   *tables_resolved;
+	int		  **columns;
+
+	ApplyChange *changes;
+	int			nchanges;
+	int			nresolved;		/* so many of them are */
+	int			nunits;
+	int		   *unit_start;		/* [nunits + 1], indexes into changes */
+	int64		last_seq;		/* of the delta */
+	Hlc			last_hlc;
+
+	SyncNode   *nodes;			/* all nodes of this database, NULL: not loaded */
+	int			nnodes;
+
+	bool		own_pushes_loaded;
+	OwnPush    *own_pushes;
+	int			nown_pushes;
+
+	/* batch */
+	HTAB	   *rows;			/* RowRef -> ApplyRow */
+	List	   *pending_deletes;	/* table ids (int list) with unwritten deletes */
+	int			failed_change;	/* index: the decision refused it, or -1 */
+	bool		met_race;		/* a row appeared between read and write */
+
+	HTAB	   *touched;		/* RowRef -> TouchedRow */
+	bool		any_triggers;	/* of users, on any table touched */
+	int			nconflicts;
+} ApplyState;
+
+/* ---- apply_resolve.c ---- */
+
+/* Resolve names and convert values of all changes; what cannot be is refused. */
+extern void apply_resolve(ApplyState *state);
+
+/* Refuse a change (strings are kept as given). */
+extern void apply_refuse(ApplyChange *change, const char *reason, int sqlstate,
+						 const char *message, const char *column);
+
+/* Errors that are the server's, or that a retry cures, are never outcomes */
+extern bool apply_error_is_outcome(const ErrorData *edata);
+extern void apply_refuse_error(ApplyChange *change, const ErrorData *edata);
+
+/* ---- apply_rows.c ---- */
+
+extern uint32 apply_row_hash(const void *key, Size keysize);
+extern int	apply_row_match(const void *a, const void *b, Size keysize);
+
+/* Make the batch's rows and read them under lock, in (table, key) order. */
+extern void apply_read_rows(ApplyState *state, int first, int last);
+
+extern ApplyRow *apply_find_row(ApplyState *state, const RowRef *ref);
+
+/* qsort order of ApplyRow pointers: (table id, key bytes) */
+extern int	apply_compare_rows(const void *a, const void *b);
+
+/* All rows of the batch in that order; palloc'd */
+extern ApplyRow **apply_sorted_rows(ApplyState *state, int *nrows);
+
+/* ---- apply_decide.c ---- */
+
+/* Decide changes first .. last - 1 and write them, cutting where order matters. */
+extern void apply_decide(ApplyState *state, int first, int last);
+
+/* Has the device (its context) seen this stamp of the row? */
+extern bool apply_stamp_is_seen(ApplyState *state, const ApplyRow *row,
+								const Stamp *stamp);
+extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
+								   uint64 xid);
+
+/* May the device push to this scope? */
+extern bool apply_may_push(ApplyState *state, const char *scope);
+
+/* ---- apply_write.c ---- */
+
+/* Write the pending actions of all rows of the batch. */
+extern void apply_write(ApplyState *state);
+
+/* ---- apply_report.c ---- */
+
+extern void apply_remember_rows(ApplyState *state);
+extern void apply_remember_change(ApplyState *state, const ApplyChange *change);
+extern void apply_log_touched(ApplyState *state);
+extern DeltaData *apply_corrections(ApplyState *state);
+extern void apply_append_outcome(StringInfo buf, const ApplyChange *change);
+extern void apply_append_detail(StringInfo buf, const ApplyChange *change);
+extern void apply_value_json(StringInfo buf, SyncColumn *column,
+							 Datum value, bool isnull);
+extern void apply_sent_json(StringInfo buf, const ApplyChange *change);
+
+#endif							/* OFFLINE_SYNC_APPLY_H */

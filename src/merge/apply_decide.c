@@ -1,0 +1,887 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_decide.c
+ *	  Third step of an apply: decide each change against its row, in memory.
+ *
+ * Changes are decided in seq order, and several changes of one row fold into one
+ * write.  Writing puts inserts and updates first (parents before children) and
+ * deletes last (children before parents), whatever their seqs; so the batch is
+ * written out early where a change follows a delete that it may depend on: of
+ * the same row, or of a table that its own refers to.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "audit/journal.h"
+#include "common/int.h"
+#include "log/node.h"
+#include "merge/apply.h"
+#include "miscadmin.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+
+/* what the cells of one change came to */
+typedef struct CellTally
+{
+	int			incoming;		/* took effect as sent */
+	int			merged;			/* together with other values */
+	int			current;		/* did not prevail */
+} CellTally;
+
+/* the tags that the writer of a remove had seen */
+typedef struct SeenTags
+{
+	ApplyState *state;
+	ApplyRow   *row;
+	OrSetTag   *tags;			/* of other devices, sorted */
+	bool	   *is_seen;
+	int			ntags;
+} SeenTags;
+
+static void decide_change(ApplyState *state, ApplyChange *change);
+static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
+					  ApplyCell *cell, CellTally *tally);
+static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						  ApplyCell *cell, CellTally *tally);
+static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						ApplyCell *cell, CellTally *tally);
+static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
+						 CellTally *tally);
+static void conclude(ApplyChange *change, const CellTally *tally);
+static void refuse_now(ApplyState *state, ApplyChange *change,
+					   const char *reason, int sqlstate, const char *message);
+static bool check_scope(ApplyState *state, ApplyChange *change,
+						const char *scope);
+static bool must_write_before(ApplyState *state, ApplyChange *change,
+							  ApplyRow *row);
+static bool refers_to(const SyncTable *table, int32 target, int depth);
+static Stamp device_stamp(ApplyState *state, const ApplyChange *change);
+static Stamp node_stamp(ApplyState *state, const ApplyRow *row,
+						const ApplyChange *change);
+static Datum add_counter(SyncColumn *column, Datum a, Datum b);
+static bool is_node(ApplyState *state, const pg_uuid_t *replica);
+static bool tag_is_seen(const OrSetTag *tag, void *arg);
+static void find_seen_tags(SeenTags *seen, const OrSet *set);
+static int	compare_tags(const void *a, const void *b);
+static void load_own_pushes(ApplyState *state);
+static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						 int column, bool incoming_won, const Stamp *current,
+						 char *current_json, char *incoming_json);
+
+void
+apply_decide(ApplyState *state, int first, int last)
+{
+	state->pending_deletes = NIL;
+	for (int i = first; i < last; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (change->is_refused)
+			continue;
+		state->failed_change = i;	/* to whom an error here belongs */
+		decide_change(state, change);
+	}
+	state->failed_change = -1;
+	apply_write(state);
+}
+
+static void
+decide_change(ApplyState *state, ApplyChange *change)
+{
+	ApplyRow   *row = apply_find_row(state, &change->ref);
+	RowFacts	facts;
+	RowIntention intention;
+	bool		is_conflict;
+
+	if (must_write_before(state, change, row))
+		apply_write(state);
+
+	facts.is_alive = row->is_alive;
+	facts.was_deleted = row->clock != NULL && row->clock->nfloor > 0;
+	facts.floor_is_seen = true;
+	facts.row_is_seen = true;
+	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
+	{
+		const Stamp *stamp = &row->clock->floor[i];
+
+		if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) != 0 &&
+			!apply_position_is_seen(state, &stamp->node, stamp->xid))
+			facts.floor_is_seen = false;
+	}
+
+	switch (change->delta.kind)
+	{
+		case DELTA_CHANGE_INSERT:
+			intention = ROW_WANTS_INSERT;
+			break;
+		case DELTA_CHANGE_DELETE:
+			intention = ROW_WANTS_DELETE;
+			for (int id = 1; row->is_alive && id <= row->clock->ncolumns; id++)
+			{
+				const Stamp *stamp = row_clock_get(row->clock, id);
+
+				if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp))
+					facts.row_is_seen = false;
+			}
+			if (row->is_alive && !row->is_scope_seen)
+				facts.row_is_seen = false;
+			break;
+		default:
+			intention = ROW_WANTS_UPDATE;
+			break;
+	}
+
+	change->scope = row->scope;
+	if ((row->is_alive || facts.was_deleted) &&
+		!check_scope(state, change, row->scope))
+		return;
+
+	switch (decide_row(intention, &facts, &is_conflict))
+	{
+		case ROW_MISSING:
+			row->check_presence = true;
+			refuse_now(state, change, "no_row", ERRCODE_NO_DATA_FOUND,
+					   facts.was_deleted ? "row was deleted" : "row does not exist");
+			break;
+		case ROW_SUPERSEDED:
+			change->outcome = OUTCOME_SUPERSEDED;
+			change->reason = "deleted";
+			row->check_presence = true;
+			for (int i = 0; i < change->ncells; i++)
+				row->force = bms_add_member(row->force, change->cells[i].column);
+			{
+				StringInfoData incoming;
+
+				initStringInfo(&incoming);
+				apply_sent_json(&incoming, change);
+				add_conflict(state, change, row, -1, false,
+							 &row->clock->floor[row->clock->nfloor - 1],
+							 NULL, incoming.data);
+			}
+			break;
+		case ROW_DELETE:
+			if (is_conflict)
+			{
+				const Stamp *latest = row_clock_scope_stamp(row->clock);
+
+				for (int id = 1; id <= row->clock->ncolumns; id++)
+				{
+					const Stamp *stamp = row_clock_get(row->clock, id);
+
+					if (stamp != NULL &&
+						(latest == NULL || stamp_compare(stamp, latest) > 0))
+						latest = stamp;
+				}
+				add_conflict(state, change, row, -1, true, latest, NULL, NULL);
+			}
+			decide_delete(state, change, row);
+			break;
+		case ROW_CREATE:
+			decide_create(state, change, row);
+			break;
+		case ROW_MERGE:
+			decide_merge(state, change, row);
+			break;
+	}
+}
+
+/* A fresh row, made by the device's insert. */
+static void
+decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	SyncTable  *table = row->table;
+	Stamp		stamp = device_stamp(state, change);
+	RowClock   *clock = row_clock_create(state->batch_context);
+	CellTally	tally = {0, 0, 0};
+	const char *scope = "";
+
+	if (table->scope_column >= 0)
+	{
+		SyncColumn *column = &table->columns[table->scope_column];
+
+		/* a default or a trigger may set it: checked again after writing */
+		scope = NULL;
+		if (column->is_key)
+		{
+			for (int i = 0; i < table->nkeys; i++)
+				if (table->key[i] == table->scope_column)
+					scope = value_to_text(column, row->key[i]);
+		}
+		for (int i = 0; i < change->ncells; i++)
+		{
+			ApplyCell  *cell = &change->cells[i];
+
+			if (cell->column == table->scope_column && !cell->isnull)
+				scope = value_to_text(column, cell->value);
+		}
+		if (scope == NULL && !column->has_default && !table->has_before_insert)
+		{
+			(void) check_scope(state, change, NULL);
+			return;
+		}
+	}
+	if (scope != NULL && !check_scope(state, change, scope))
+		return;
+
+	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
+		row_clock_add_floor(clock, &row->clock->floor[i]);
+	row_clock_set_scope(clock, &stamp);
+	row->clock = clock;
+	row->scope = change->scope = scope;
+	row->is_alive = row->was_inserted = row->is_scope_seen = true;
+	row->action = ROW_INSERT;
+	bms_free(row->written);
+	row->written = NULL;
+
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		SyncColumn *column = &table->columns[i];
+
+		if (column->is_key)
+			continue;
+		row->isnull[i] = true;
+		row->values[i] = (Datum) 0;
+
+		/* counters and sets start from nothing, not from a default */
+		if (column->policy == POLICY_COUNTER)
+		{
+			DeltaValue	zero = {DELTA_NUMBER, "0", 1};
+
+			row->values[i] = value_from_delta(column, &zero, &row->isnull[i]);
+			row->written = bms_add_member(row->written, i);
+		}
+		else if (column->policy == POLICY_ORSET)
+		{
+			row->values[i] = OrSetPGetDatum(orset_pack(orset_create(CurrentMemoryContext)));
+			row->isnull[i] = false;
+			row->written = bms_add_member(row->written, i);
+		}
+	}
+	/* a column that nobody writes is known all the same */
+	if (table->max_column_id > clock->ncolumns)
+		row_clock_set(clock, table->max_column_id, NULL);
+
+	for (int i = 0; i < change->ncells; i++)
+	{
+		ApplyCell  *cell = &change->cells[i];
+
+		switch (table->columns[cell->column].policy)
+		{
+			case POLICY_COUNTER:
+				merge_counter(state, change, row, cell, &tally);
+				break;
+			case POLICY_ORSET:
+				merge_orset(state, change, row, cell, &tally);
+				break;
+			case POLICY_LWW:
+				merge_lww(state, change, row, cell, &tally);
+				break;
+		}
+	}
+	change->outcome = OUTCOME_APPLIED;
+}
+
+static void
+decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	SyncTable  *table = row->table;
+	CellTally	tally = {0, 0, 0};
+	Bitmapset  *written = row->written;
+
+	for (int i = 0; i < change->ncells; i++)
+	{
+		ApplyCell  *cell = &change->cells[i];
+
+		/* a row that moves must be pushable in both scopes */
+		if (cell->column == table->scope_column)
+		{
+			const char *scope = cell->isnull ? NULL :
+				value_to_text(&table->columns[cell->column], cell->value);
+
+			if (!check_scope(state, change, scope))
+				return;
+		}
+	}
+
+	note_previous(state, change, row);
+	for (int i = 0; i < change->ncells; i++)
+	{
+		ApplyCell  *cell = &change->cells[i];
+
+		switch (table->columns[cell->column].policy)
+		{
+			case POLICY_COUNTER:
+				merge_counter(state, change, row, cell, &tally);
+				break;
+			case POLICY_ORSET:
+				merge_orset(state, change, row, cell, &tally);
+				break;
+			case POLICY_LWW:
+				merge_lww(state, change, row, cell, &tally);
+				break;
+		}
+	}
+	if (row->action == ROW_KEEP && !bms_equal(written, row->written))
+		row->action = ROW_UPDATE;
+	conclude(change, &tally);
+}
+
+static void
+decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	Stamp		stamp = device_stamp(state, change);
+
+	row_clock_add_floor(row->clock, &stamp);
+	if (row->exists)
+	{
+		row->action = ROW_REMOVE;
+		state->pending_deletes = list_append_unique_int(state->pending_deletes,
+														row->table->table_id);
+	}
+	else
+	{
+		row->action = ROW_BURY;
+		if (!row->has_tombstone)
+			row->image_isnull = true;
+	}
+	row->is_alive = false;
+	row->was_inserted = false;
+	row->written = NULL;
+	row->force = NULL;
+	change->outcome = OUTCOME_APPLIED;
+}
+
+static void
+merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
+		  ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = device_stamp(state, change);
+	const Stamp *current = row_clock_get(row->clock, column->column_id);
+	bool		is_seen;
+	CellVerdict verdict;
+
+	is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
+	verdict = decide_cell(column->policy, current, is_seen, &stamp);
+	if (!is_seen &&
+		(row->isnull[cell->column] != cell->isnull ||
+		 (!cell->isnull &&
+		  !datum_image_eq(row->values[cell->column], cell->value,
+						  column->typbyval, column->typlen))))
+	{
+		StringInfoData ours;
+		StringInfoData theirs;
+
+		initStringInfo(&ours);
+		initStringInfo(&theirs);
+		apply_value_json(&ours, column, row->values[cell->column],
+						 row->isnull[cell->column]);
+		apply_value_json(&theirs, column, cell->value, cell->isnull);
+		add_conflict(state, change, row, cell->column,
+					 verdict == CELL_INCOMING, current, ours.data, theirs.data);
+	}
+
+	row->sent[cell->column] = &cell->sent;
+	if (verdict == CELL_CURRENT)
+	{
+		row->force = bms_add_member(row->force, cell->column);
+		tally->current++;
+		return;
+	}
+
+	row_clock_set(row->clock, column->column_id, &stamp);
+	if (cell->column == row->table->scope_column)
+	{
+		const char *scope = cell->isnull ? NULL :
+			value_to_text(column, cell->value);
+
+		if (row->scope == NULL || scope == NULL || strcmp(scope, row->scope) != 0)
+		{
+			row_clock_set_scope(row->clock, &stamp);
+			row->scope = scope;
+			row->is_scope_seen = true;
+		}
+	}
+	row->values[cell->column] = cell->value;
+	row->isnull[cell->column] = cell->isnull;
+	row->written = bms_add_member(row->written, cell->column);
+	row->force = bms_del_member(row->force, cell->column);
+	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
+		row->force = bms_add_member(row->force, cell->column);
+	tally->incoming++;
+}
+
+static void
+merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			  ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = node_stamp(state, row, change);
+
+	tally_merged(state, row, cell, tally);
+	if (cell->isnull)			/* an insert without an initial value */
+		return;
+	if (row->isnull[cell->column])
+		row->values[cell->column] = cell->value;
+	else
+	{
+		change->column = column->name;
+		row->values[cell->column] =
+			add_counter(column, row->values[cell->column], cell->value);
+		change->column = NULL;
+	}
+	row->isnull[cell->column] = false;
+	row_clock_set(row->clock, column->column_id, &stamp);
+	row->written = bms_add_member(row->written, cell->column);
+}
+
+static void
+merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = node_stamp(state, row, change);
+	OrSet	   *set;
+	OrSetTag	tag;
+	const char *cursor = cell->sent.data;
+	const char *element;
+	int			len;
+
+	tally_merged(state, row, cell, tally);
+	set = row->isnull[cell->column] ? orset_create(CurrentMemoryContext) :
+		orset_unpack(CurrentMemoryContext,
+					 DatumGetOrSetP(row->values[cell->column]));
+	tag.replica = state->device->uuid;
+	tag.counter = change->delta.seq;
+
+	if (cell->op == DELTA_SET || cell->op == DELTA_REMOVE)
+	{
+		SeenTags	seen = {state, row, NULL, NULL, 0};
+
+		find_seen_tags(&seen, set);
+		if (cell->op == DELTA_REMOVE)
+		{
+			while (delta_list_next(&cell->sent, &cursor, &element, &len))
+				(void) orset_remove_seen(set, element, len, tag_is_seen, &seen);
+		}
+		else
+		{
+			for (int i = set->nelements - 1; i >= 0; i--)
+				(void) orset_remove_seen(set, set->elements[i].data,
+										 set->elements[i].len, tag_is_seen, &seen);
+		}
+	}
+	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
+	{
+		while (delta_list_next(&cell->sent, &cursor, &element, &len))
+			orset_add_tag(set, element, len, &tag, tag.counter);
+	}
+
+	row->values[cell->column] = OrSetPGetDatum(orset_pack(set));
+	row->isnull[cell->column] = false;
+	row_clock_set(row->clock, column->column_id, &stamp);
+	row->written = bms_add_member(row->written, cell->column);
+}
+
+/* A merged cell: as sent where the device knew all that was in it. */
+static void
+tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally)
+{
+	const Stamp *current =
+		row_clock_get(row->clock, row->table->columns[cell->column].column_id);
+
+	if (current == NULL || apply_stamp_is_seen(state, row, current))
+		tally->incoming++;
+	else
+	{
+		row->force = bms_add_member(row->force, cell->column);
+		tally->merged++;
+	}
+}
+
+static void
+conclude(ApplyChange *change, const CellTally *tally)
+{
+	if (tally->current == 0 && tally->merged == 0)
+		change->outcome = OUTCOME_APPLIED;
+	else if (tally->incoming == 0 && tally->merged == 0)
+	{
+		change->outcome = OUTCOME_SUPERSEDED;
+		change->reason = "later_write";
+	}
+	else
+		change->outcome = OUTCOME_MERGED;
+}
+
+/*
+ * The decision refuses a change.  Alone in its unit, that is its outcome; else the
+ * unit falls, which the caller of the batch sees to: the error gets us there.
+ */
+static void
+refuse_now(ApplyState *state, ApplyChange *change, const char *reason,
+		   int sqlstate, const char *message)
+{
+	if (state->unit_start[change->unit + 1] - state->unit_start[change->unit] > 1)
+	{
+		change->reason = reason;
+		ereport(ERROR,
+				(errcode(sqlstate),
+				 errmsg_internal("%s", message)));
+	}
+	change->outcome = OUTCOME_REJECTED;
+	change->reason = reason;
+	change->sqlstate = sqlstate;
+	change->message = message;
+}
+
+static bool
+check_scope(ApplyState *state, ApplyChange *change, const char *scope)
+{
+	ApplyRow   *row;
+
+	if (apply_may_push(state, scope))
+		return true;
+	row = apply_find_row(state, &change->ref);
+	row->check_presence = true;
+	refuse_now(state, change, "scope_refused", ERRCODE_INSUFFICIENT_PRIVILEGE,
+			   "device may not push to the row's scope");
+	return false;
+}
+
+bool
+apply_may_push(ApplyState *state, const char *scope)
+{
+	SyncDeviceScope *entry;
+
+	if (scope == NULL)
+		return false;
+	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
+	return entry != NULL && entry->can_push && entry->revoked_node == 0;
+}
+
+static bool
+must_write_before(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	ListCell   *lc;
+
+	/* brought back after its delete */
+	if ((row->action == ROW_REMOVE || row->action == ROW_BURY) &&
+		change->delta.kind == DELTA_CHANGE_INSERT)
+		return true;
+	if (change->delta.kind == DELTA_CHANGE_DELETE)
+		return false;
+	foreach(lc, state->pending_deletes)
+	{
+		if (refers_to(change->table, lfirst_int(lc), 0))
+			return true;
+	}
+	return false;
+}
+
+/* Does a chain of foreign keys lead from the table to the target? */
+static bool
+refers_to(const SyncTable *table, int32 target, int depth)
+{
+	for (int i = 0; i < table->nparents; i++)
+	{
+		SyncTable  *parent;
+
+		if (table->parents[i] == target)
+			return true;
+		if (table->parents[i] == table->table_id || depth > 32)
+			continue;
+		parent = sync_table_by_id(table->parents[i]);
+		if (parent != NULL && parent->rank < table->rank &&
+			refers_to(parent, target, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+static Stamp
+device_stamp(ApplyState *state, const ApplyChange *change)
+{
+	Stamp		stamp;
+
+	stamp.hlc = change->hlc;
+	stamp.replica = state->device->uuid;
+	stamp.node = *state->node;
+	stamp.xid = state->xid;
+	return stamp;
+}
+
+/* A merged cell belongs to no single device: the node's write, later than all it
+ * merges. */
+static Stamp
+node_stamp(ApplyState *state, const ApplyRow *row, const ApplyChange *change)
+{
+	Stamp		stamp;
+
+	sync_node_stamp(&stamp, Max(change->hlc, row_clock_max_hlc(row->clock)));
+	return stamp;
+}
+
+/* a + b in the column's type, its typmod and domain applied. */
+static Datum
+add_counter(SyncColumn *column, Datum a, Datum b)
+{
+	DeltaValue	sum;
+	bool		isnull;
+	char	   *text;
+
+	/*
+	 * Through the text form: whatever integer type, numeric(p,s) or domain
+	 * over one of them the column has, its input function knows its limits.
+	 */
+	text = DatumGetCString(DirectFunctionCall1(numeric_out,
+											   DirectFunctionCall2(numeric_add,
+																   DirectFunctionCall3(numeric_in,
+																					   CStringGetDatum(value_to_text(column, a)),
+																					   ObjectIdGetDatum(InvalidOid),
+																					   Int32GetDatum(-1)),
+																   DirectFunctionCall3(numeric_in,
+																					   CStringGetDatum(value_to_text(column, b)),
+																					   ObjectIdGetDatum(InvalidOid),
+																					   Int32GetDatum(-1)))));
+	sum.kind = DELTA_NUMBER;
+	sum.data = text;
+	sum.len = strlen(text);
+	return value_from_delta(column, &sum, &isnull);
+}
+
+/*
+ * Which tags of other devices in the set had this device seen?  Those whose push
+ * arrived at a position that its context covers.  Asked once per cell, for all.
+ */
+static void
+find_seen_tags(SeenTags *seen, const OrSet *set)
+{
+	ApplyState *state = seen->state;
+	int			n = 0;
+	JournalPosition *positions;
+	Snapshot	snapshot;
+
+	for (int i = 0; i < set->nelements; i++)
+		n += set->elements[i].ntags;
+	if (n == 0)
+		return;
+	seen->tags = palloc(n * sizeof(OrSetTag));
+	for (int i = 0; i < set->nelements; i++)
+	{
+		for (int t = 0; t < set->elements[i].ntags; t++)
+		{
+			OrSetTag   *tag = &set->elements[i].tags[t];
+
+			if (memcmp(&tag->replica, &state->device->uuid, UUID_LEN) != 0 &&
+				!is_node(state, &tag->replica))
+				seen->tags[seen->ntags++] = *tag;
+		}
+	}
+	if (seen->ntags == 0)
+		return;
+
+	qsort(seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
+	positions = palloc0(seen->ntags * sizeof(JournalPosition));
+	seen->is_seen = palloc(seen->ntags * sizeof(bool));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	journal_tag_positions(seen->ntags, seen->tags, snapshot, positions);
+	UnregisterSnapshot(snapshot);
+
+	/*
+	 * A push that the journal no longer knows is older than any device that
+	 * has not expired: seen.
+	 */
+	for (int i = 0; i < seen->ntags; i++)
+		seen->is_seen[i] = positions[i].node == 0 ||
+			(seen->row->is_scope_seen &&
+			 apply_position_is_seen(state,
+									sync_node_uuid_by_id(positions[i].node),
+									positions[i].xid));
+}
+
+/* Is the replica this database, now or formerly?  Its tags are positions. */
+static bool
+is_node(ApplyState *state, const pg_uuid_t *replica)
+{
+	if (state->nodes == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+
+		state->nodes = sync_node_list(&state->nnodes);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	for (int i = 0; i < state->nnodes; i++)
+	{
+		if (memcmp(&state->nodes[i].uuid, replica, UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+tag_is_seen(const OrSetTag *tag, void *arg)
+{
+	SeenTags   *seen = arg;
+	ApplyState *state = seen->state;
+	OrSetTag   *found;
+
+	if (memcmp(&tag->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	found = seen->ntags == 0 ? NULL :
+		bsearch(tag, seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
+	if (found != NULL)
+		return seen->is_seen[found - seen->tags];
+	return seen->row->is_scope_seen &&
+		apply_position_is_seen(state, &tag->replica, tag->counter);
+}
+
+static int
+compare_tags(const void *a, const void *b)
+{
+	const OrSetTag *x = a;
+	const OrSetTag *y = b;
+	int			result = memcmp(&x->replica, &y->replica, UUID_LEN);
+
+	if (result != 0)
+		return result;
+	return x->counter < y->counter ? -1 : (x->counter > y->counter);
+}
+
+bool
+apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
+{
+	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	if (stamp->xid == state->xid &&
+		memcmp(&stamp->node, state->node, UUID_LEN) == 0)
+		return true;			/* merged by this very delta */
+	return row->is_scope_seen &&
+		apply_position_is_seen(state, &stamp->node, stamp->xid);
+}
+
+/*
+ * Does the context cover a position?  Directly, or because it is the position of a
+ * push of this device whose answer it has applied: the answer told it everything.
+ */
+bool
+apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
+{
+	if (vv_covers_counter(state->seen, node, xid))
+		return true;
+	if (!state->own_pushes_loaded)
+		load_own_pushes(state);
+	for (int i = 0; i < state->nown_pushes; i++)
+	{
+		if (state->own_pushes[i].xid == xid &&
+			memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
+				   UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The device's answered pushes whose positions its context does not cover: the
+ * latest ones, since it last pulled. */
+static void
+load_own_pushes(ApplyState *state)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+	JournalScan *scan;
+	JournalPosition push;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int			max = 16;
+
+	state->own_pushes = palloc(max * sizeof(OwnPush));
+	scan = journal_scan_begin(&state->device->uuid, PG_INT64_MAX, snapshot);
+	while (journal_scan_next(scan, &push))
+	{
+		if (vv_covers_counter(state->seen, sync_node_uuid_by_id(push.node),
+							  push.xid))
+			break;
+		if (push.last_seq > state->seen_own_seq)
+			continue;
+		if (state->nown_pushes == max)
+		{
+			max *= 2;
+			state->own_pushes = repalloc(state->own_pushes,
+										 max * sizeof(OwnPush));
+		}
+		state->own_pushes[state->nown_pushes].last_seq = push.last_seq;
+		state->own_pushes[state->nown_pushes].node = push.node;
+		state->own_pushes[state->nown_pushes].xid = push.xid;
+		state->nown_pushes++;
+	}
+	journal_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	state->own_pushes_loaded = true;
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/* What a change met, for the audit: kept for every change where the table wants it
+ * in full, else only where it did not simply apply (conflicts have it). */
+static void
+note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	StringInfoData values;
+	StringInfoData stamps;
+	const char *separator = "";
+
+	if (row->table->audit != AUDIT_FULL)
+		return;
+	initStringInfo(&values);
+	initStringInfo(&stamps);
+	for (int i = 0; i < change->ncells; i++)
+	{
+		SyncColumn *column = &row->table->columns[change->cells[i].column];
+		const Stamp *stamp = row_clock_get(row->clock, column->column_id);
+
+		appendStringInfoString(&values, separator);
+		escape_json(&values, column->name);
+		appendStringInfoChar(&values, ':');
+		apply_value_json(&values, column, row->values[change->cells[i].column],
+						 row->isnull[change->cells[i].column]);
+		if (stamp != NULL)
+		{
+			char		hlc[HLC_TEXT_SIZE];
+
+			hlc_format(stamp->hlc, hlc);
+			appendStringInfoString(&stamps, stamps.len > 0 ? "," : "");
+			escape_json(&stamps, column->name);
+			appendStringInfo(&stamps, ":[\"%s\",\"%s\"]", hlc,
+							 DatumGetCString(DirectFunctionCall1(uuid_out,
+																 UUIDPGetDatum(&stamp->replica))));
+		}
+		separator = ",";
+	}
+	change->previous = MemoryContextStrdup(state->context, values.data);
+	change->previous_stamps = MemoryContextStrdup(state->context, stamps.data);
+}
+
+static void
+add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
+			 bool incoming_won, const Stamp *current, char *current_json,
+			 char *incoming_json)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+	ApplyConflict *conflict = palloc0(sizeof(ApplyConflict));
+
+	conflict->column = column;
+	conflict->incoming_won = incoming_won;
+	conflict->current_json = current_json ? pstrdup(current_json) : NULL;
+	conflict->incoming_json = incoming_json ? pstrdup(incoming_json) : NULL;
+	if (current != NULL)
+		conflict->current = *current;
+	change->conflicts = lappend(change->conflicts, conflict);
+	MemoryContextSwitchTo(oldcontext);
+}

@@ -1,0 +1,537 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_report.c
+ *	  Last step of an apply: what the device is told back, and what is kept.
+ *
+ * Corrections are the rows' values after the whole delta, for every cell whose
+ * stored value is not exactly what the device sent.  Only rows that may need
+ * one are read again, in one statement a table: those where a value did not
+ * prevail or was merged, inserts that defaults completed, and all rows where
+ * users' triggers may have had a hand in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "log/node.h"
+#include "merge/apply.h"
+#include "registry/row_fetch.h"
+#include "registry/row_key.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* Reading again the rows of one table */
+typedef struct Reread
+{
+	ApplyState *state;
+	SyncTable  *table;
+	TouchedRow **rows;
+	int			nrows;
+	bool	   *found;
+	Bitmapset  *columns;
+	DeltaWriter *writer;
+} Reread;
+
+static TouchedRow *touch(ApplyState *state, const RowRef *ref, SyncTable *table,
+						 const Datum *key);
+static bool needs_reread(ApplyState *state, const TouchedRow *row);
+static void reread_table(Reread *work);
+static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
+					   Datum *values, bool *isnull);
+static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
+						bool *isnull);
+static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
+								  const RowClock *clock, Datum value, bool isnull);
+static void write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key);
+static void write_absence(Reread *work, TouchedRow *row);
+static int	compare_touched(const void *a, const void *b);
+
+/* A batch succeeded: keep of its rows what the answer needs. */
+void
+apply_remember_rows(ApplyState *state)
+{
+	HASH_SEQ_STATUS status;
+	ApplyRow   *row;
+
+	hash_seq_init(&status, state->rows);
+	while ((row = hash_seq_search(&status)) != NULL)
+	{
+		TouchedRow *touched = touch(state, &row->ref, row->table, row->key);
+		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+
+		touched->was_inserted |= row->was_inserted;
+		touched->was_written |= row->was_written;
+		touched->check_presence |= row->check_presence;
+		for (int i = 0; i < row->table->ncolumns; i++)
+		{
+			if (row->sent[i] != NULL)
+			{
+				touched->sent[i] = row->sent[i];
+				touched->force = bms_del_member(touched->force, i);
+			}
+		}
+		touched->force = bms_add_members(touched->force, row->force);
+		if (row->scope != NULL)
+			touched->scope = pstrdup(row->scope);
+		MemoryContextSwitchTo(oldcontext);
+	}
+}
+
+/* A change that was refused, or that was known already: its cells are looked at. */
+void
+apply_remember_change(ApplyState *state, const ApplyChange *change)
+{
+	TouchedRow *row;
+	MemoryContext oldcontext;
+
+	if (change->table == NULL || change->ref.key_bytes == NULL)
+		return;
+	row = touch(state, &change->ref, change->table, change->key);
+	oldcontext = MemoryContextSwitchTo(state->context);
+	row->check_presence = true;
+	for (int i = 0; i < change->ncells; i++)
+		row->force = bms_add_member(row->force, change->cells[i].column);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+static TouchedRow *
+touch(ApplyState *state, const RowRef *ref, SyncTable *table, const Datum *key)
+{
+	bool		found;
+	TouchedRow *row = hash_search(state->touched, ref, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+
+		memset((char *) row + sizeof(RowRef), 0,
+			   sizeof(TouchedRow) - sizeof(RowRef));
+		row->table = table;
+		row->key = (Datum *) key;	/* of a change: lives as long */
+		row->sent = palloc0(table->ncolumns * sizeof(DeltaValue *));
+		MemoryContextSwitchTo(oldcontext);
+	}
+	return row;
+}
+
+/*
+ * A row that was touched but not written has no log entry yet.  It needs one for a
+ * device whose answer is lost: it learns from its next pull what became of the row.
+ */
+void
+apply_log_touched(ApplyState *state)
+{
+	HASH_SEQ_STATUS status;
+	TouchedRow *row;
+	const char *fallback = NULL;
+
+	for (int i = 0; i < state->nscopes && fallback == NULL; i++)
+	{
+		if (state->scopes[i].can_pull && state->scopes[i].revoked_node == 0)
+			fallback = state->scopes[i].scope;
+	}
+
+	hash_seq_init(&status, state->touched);
+	while ((row = hash_seq_search(&status)) != NULL)
+	{
+		const char *scope = row->scope ? row->scope : fallback;
+
+		if (!row->was_written && scope != NULL)
+			change_log_add(scope, row->table->table_id, row->ref.key_bytes,
+						   row->ref.key_len);
+	}
+}
+
+DeltaData *
+apply_corrections(ApplyState *state)
+{
+	HASH_SEQ_STATUS status;
+	TouchedRow *row;
+	TouchedRow **rows;
+	int			nrows = 0;
+	DeltaWriter *writer;
+	DeltaHeader header;
+	DeltaData  *result;
+	MemoryContext oldcontext;
+
+	rows = palloc(Max(hash_get_num_entries(state->touched), 1) *
+				  sizeof(TouchedRow *));
+	hash_seq_init(&status, state->touched);
+	while ((row = hash_seq_search(&status)) != NULL)
+	{
+		if (needs_reread(state, row))
+			rows[nrows++] = row;
+	}
+	if (nrows == 0)
+		return NULL;
+
+	qsort(rows, nrows, sizeof(TouchedRow *), compare_touched);
+	writer = delta_writer_create(state->context);
+	for (int start = 0, end; start < nrows; start = end)
+	{
+		Reread		work;
+
+		for (end = start + 1; end < nrows; end++)
+		{
+			if (rows[end]->table != rows[start]->table)
+				break;
+		}
+		work.state = state;
+		work.table = rows[start]->table;
+		work.rows = rows + start;
+		work.nrows = end - start;
+		work.writer = writer;
+		reread_table(&work);
+	}
+	if (delta_writer_count(writer) == 0)
+		return NULL;
+
+	memset(&header, 0, sizeof(header));
+	header.replica = *state->node;
+	header.hlc = sync_clock_now();
+	header.is_served = true;
+	header.from = vv_empty();
+	header.to = vv_empty();
+
+	/* SPI calls leave their own context behind, which ends with SPI_finish */
+	oldcontext = MemoryContextSwitchTo(state->context);
+	result = delta_writer_finish(writer, &header);
+	MemoryContextSwitchTo(oldcontext);
+	return result;
+}
+
+static bool
+needs_reread(ApplyState *state, const TouchedRow *row)
+{
+	const SyncTable *table = row->table;
+
+	return row->check_presence || row->force != NULL ||
+		(state->any_triggers && row->was_written) ||
+		(row->was_written && table->has_generated) ||
+		(row->was_inserted && table->has_defaults);
+}
+
+static void
+reread_table(Reread *work)
+{
+	SyncTable  *table = work->table;
+	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
+	bool		is_readable;
+
+	work->columns = row_fetch_readable(table, &is_readable);
+	if (!is_readable)
+		return;
+	for (int i = 0; i < table->nkeys; i++)
+		work->columns = bms_del_member(work->columns, table->key[i]);
+	for (int i = 0; i < work->nrows; i++)
+		memcpy(keys + i * table->nkeys, work->rows[i]->key,
+			   table->nkeys * sizeof(Datum));
+	work->found = palloc0(work->nrows * sizeof(bool));
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	row_fetch(table, work->columns, ROW_FETCH_READ, work->nrows, keys,
+			  row_reread, work);
+	PopActiveSnapshot();
+
+	for (int i = 0; i < work->nrows; i++)
+	{
+		if (!work->found[i])
+			write_absence(work, work->rows[i]);
+	}
+}
+
+static void
+row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
+		   Datum *values, bool *isnull)
+{
+	Reread	   *work = arg;
+	TouchedRow *row = work->rows[ordinal];
+	RowClock   *clock;
+	bool		begun = false;
+	int			n = 0;
+
+	/* what the device may not pull, it is not told here either */
+	if (!may_be_told(work, row, values, isnull))
+		return;
+	work->found[ordinal] = true;
+	clock = sync_table_clock(CurrentMemoryContext, work->table, clock_datum,
+							 clock_isnull);
+	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
+	{
+		SyncColumn *column = &work->table->columns[i];
+		DeltaValue	value;
+
+		if (!cell_needs_correction(work, row, i, clock, values[n], isnull[n]))
+			continue;
+		if (!begun)
+		{
+			delta_writer_begin(work->writer, DELTA_CHANGE_UPDATE,
+							   work->table->wire_name, HLC_MIN);
+			write_keys(work->writer, work->table, row->key);
+			begun = true;
+		}
+		value_to_delta(column, values[n], isnull[n], &value);
+		delta_writer_cell(work->writer, column->name, DELTA_SET, &value);
+	}
+	if (begun)
+		delta_writer_end(work->writer);
+}
+
+/* Is the row in a scope that the device may pull? */
+static bool
+may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
+{
+	ApplyState *state = work->state;
+	SyncTable  *table = work->table;
+	const char *scope = NULL;
+	SyncDeviceScope *entry;
+	int			n = 0;
+
+	if (table->scope_column < 0)
+		scope = "";
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		if (table->key[i] == table->scope_column)
+			scope = value_to_text(&table->columns[table->scope_column],
+								  row->key[i]);
+	}
+	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
+	{
+		if (i == table->scope_column && !isnull[n])
+			scope = value_to_text(&table->columns[i], values[n]);
+	}
+	if (scope == NULL)
+		return false;
+	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
+	return entry != NULL && entry->can_pull && entry->revoked_node == 0;
+}
+
+static bool
+cell_needs_correction(Reread *work, TouchedRow *row, int column,
+					  const RowClock *clock, Datum value, bool isnull)
+{
+	SyncColumn *c = &work->table->columns[column];
+	const Stamp *stamp;
+
+	if (bms_is_member(column, row->force))
+		return true;
+	if (c->is_generated)
+		return row->was_written;
+	if (row->sent[column] != NULL)
+		return !value_is_as_sent(c, row->sent[column], value, isnull);
+
+	/* not sent: did this delta, by defaults or triggers, write it? */
+	if (row->was_inserted)
+		return !isnull && c->policy == POLICY_LWW;
+	stamp = row_clock_get(clock, c->column_id);
+	return c->policy == POLICY_LWW && stamp != NULL &&
+		stamp->xid == work->state->xid &&
+		memcmp(&stamp->node, work->state->node, UUID_LEN) == 0;
+}
+
+static void
+write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key)
+{
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		SyncColumn *column = &table->columns[table->key[i]];
+		DeltaValue	value;
+
+		value_to_delta(column, key[i], false, &value);
+		delta_writer_key(writer, column->name, &value);
+	}
+}
+
+/*
+ * The row is not there (or not for this caller).  A delete that the device asked
+ * for is nothing new; everything else it must undo: forget the row.
+ */
+static void
+write_absence(Reread *work, TouchedRow *row)
+{
+	bool		is_deletion = row->was_written && !row->check_presence &&
+		row->force == NULL;
+
+	if (is_deletion)
+		return;
+	delta_writer_begin(work->writer,
+					   row->scope != NULL && row->was_written ?
+					   DELTA_CHANGE_DELETE : DELTA_CHANGE_RETRACT,
+					   work->table->wire_name, HLC_MIN);
+	write_keys(work->writer, work->table, row->key);
+	delta_writer_end(work->writer);
+}
+
+static int
+compare_touched(const void *a, const void *b)
+{
+	const TouchedRow *x = *(TouchedRow *const *) a;
+	const TouchedRow *y = *(TouchedRow *const *) b;
+	int			result;
+
+	if (x->table->rank != y->table->rank)
+		return x->table->rank < y->table->rank ? -1 : 1;
+	if (x->ref.table_id != y->ref.table_id)
+		return x->ref.table_id < y->ref.table_id ? -1 : 1;
+	result = memcmp(x->ref.key_bytes, y->ref.key_bytes,
+					Min(x->ref.key_len, y->ref.key_len));
+	if (result != 0)
+		return result;
+	return x->ref.key_len < y->ref.key_len ? -1 : (x->ref.key_len > y->ref.key_len);
+}
+
+/* ---- outcomes and audit, as JSON ---- */
+
+static const char *const outcome_names[] = {
+	"none", "applied", "merged", "superseded", "rejected"
+};
+
+static void
+append_string_member(StringInfo buf, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	appendStringInfo(buf, ",\"%s\":", name);
+	escape_json(buf, value);
+}
+
+/* What became of a change, for the device: nothing where it simply applied. */
+void
+apply_append_outcome(StringInfo buf, const ApplyChange *change)
+{
+	if (change->outcome == OUTCOME_APPLIED && !change->clock_was_ahead &&
+		change->conflicts == NIL)
+		return;
+	appendStringInfo(buf, "%s{\"seq\":" INT64_FORMAT ",\"outcome\":\"%s\"",
+					 buf->len > 0 ? "," : "", change->delta.seq,
+					 outcome_names[change->outcome]);
+	append_string_member(buf, "reason", change->reason);
+	if (change->sqlstate != 0)
+		append_string_member(buf, "sqlstate", unpack_sql_state(change->sqlstate));
+	append_string_member(buf, "message", change->message);
+	append_string_member(buf, "detail", change->detail);
+	append_string_member(buf, "constraint", change->constraint);
+	append_string_member(buf, "column", change->column);
+	if (change->conflicts != NIL)
+		appendStringInfo(buf, ",\"conflicts\":%d", list_length(change->conflicts));
+	if (change->clock_was_ahead)
+		appendStringInfoString(buf, ",\"clock\":\"ahead\"");
+	appendStringInfoChar(buf, '}');
+}
+
+/* The same for the audit, at the level of the change's table. */
+void
+apply_append_detail(StringInfo buf, const ApplyChange *change)
+{
+	SyncAuditLevel level = change->table ? change->table->audit : AUDIT_OUTCOMES;
+	char		hlc[HLC_TEXT_SIZE];
+	StringInfoData previous;
+	StringInfoData stamps;
+	const char *policy = NULL;
+	ListCell   *lc;
+
+	if (level == AUDIT_OFF ||
+		(level == AUDIT_CONFLICTS && change->conflicts == NIL))
+		return;
+	if (level == AUDIT_OUTCOMES && change->outcome == OUTCOME_APPLIED &&
+		change->conflicts == NIL && !change->clock_was_ahead)
+		return;
+
+	initStringInfo(&previous);
+	initStringInfo(&stamps);
+	if (change->previous != NULL)
+	{
+		appendStringInfoString(&previous, change->previous);
+		appendStringInfoString(&stamps, change->previous_stamps);
+	}
+	foreach(lc, change->conflicts)
+	{
+		ApplyConflict *conflict = lfirst(lc);
+
+		policy = conflict->column < 0 ? "delete_wins" : "lww";
+		if (change->previous != NULL || conflict->column < 0 ||
+			conflict->current_json == NULL)
+			continue;
+		hlc_format(conflict->current.hlc, hlc);
+		appendStringInfoString(&previous, previous.len > 0 ? "," : "");
+		escape_json(&previous, change->table->columns[conflict->column].name);
+		appendStringInfo(&previous, ":%s", conflict->current_json);
+		appendStringInfoString(&stamps, stamps.len > 0 ? "," : "");
+		escape_json(&stamps, change->table->columns[conflict->column].name);
+		appendStringInfo(&stamps, ":[\"%s\",\"%s\"]", hlc,
+						 DatumGetCString(DirectFunctionCall1(uuid_out,
+															 UUIDPGetDatum(&conflict->current.replica))));
+	}
+
+	hlc_format(change->hlc, hlc);
+	appendStringInfo(buf, "%s{\"seq\":" INT64_FORMAT ",\"outcome\":\"%s\",\"hlc\":\"%s\"",
+					 buf->len > 0 ? "," : "", change->delta.seq,
+					 outcome_names[change->outcome], hlc);
+	append_string_member(buf, "reason", change->reason);
+	append_string_member(buf, "scope", change->scope);
+	append_string_member(buf, "policy", policy);
+	append_string_member(buf, "message", change->message);
+	if (previous.len > 0)
+		appendStringInfo(buf, ",\"previous\":{%s}", previous.data);
+	if (stamps.len > 0)
+		appendStringInfo(buf, ",\"previous_stamps\":{%s}", stamps.data);
+	appendStringInfoChar(buf, '}');
+}
+
+/* A stored value as JSON, as deltas carry it. */
+void
+apply_value_json(StringInfo buf, SyncColumn *column, Datum value, bool isnull)
+{
+	DeltaValue	travelling;
+
+	if (isnull)
+	{
+		appendStringInfoString(buf, "null");
+		return;
+	}
+	value_to_delta(column, value, isnull, &travelling);
+	delta_value_to_json(buf, &travelling);
+}
+
+/* The cells that a change brought, as one JSON object. */
+void
+apply_sent_json(StringInfo buf, const ApplyChange *change)
+{
+	appendStringInfoChar(buf, '{');
+	for (int i = 0; i < change->ncells; i++)
+	{
+		const ApplyCell *cell = &change->cells[i];
+
+		if (i > 0)
+			appendStringInfoChar(buf, ',');
+		escape_json(buf, change->table->columns[cell->column].name);
+		appendStringInfoChar(buf, ':');
+		if (cell->sent.kind == DELTA_NULL)
+			appendStringInfoString(buf, "null");
+		else if (cell->sent.kind == DELTA_LIST)
+		{
+			const char *cursor = cell->sent.data;
+			const char *data;
+			int			len;
+			bool		first = true;
+
+			appendStringInfoChar(buf, '[');
+			while (delta_list_next(&cell->sent, &cursor, &data, &len))
+			{
+				if (!first)
+					appendStringInfoChar(buf, ',');
+				escape_json(buf, pnstrdup(data, len));
+				first = false;
+			}
+			appendStringInfoChar(buf, ']');
+		}
+		else
+			delta_value_to_json(buf, &cell->sent);
+	}
+	appendStringInfoChar(buf, '}');
+}

@@ -1,0 +1,376 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_resolve.c
+ *	  First step of an apply: names become tables and columns, travelling
+ *	  values become Datums, keys become bytes.
+ *
+ * What cannot be resolved refuses its change, never the delta.  Values go
+ * through the types' input functions, which may raise anything; all of them run
+ * in one subtransaction, and only after an error is another one begun, for the
+ * changes that are left.  Nothing is written here, so nothing is lost with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "merge/apply.h"
+#include "miscadmin.h"
+#include "registry/row_key.h"
+#include "registry/value.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+static void resolve_rest(ApplyState *state);
+static void resolve_change(ApplyState *state, ApplyChange *change);
+static bool resolve_table(ApplyState *state, ApplyChange *change);
+static bool resolve_key(ApplyState *state, ApplyChange *change);
+static bool resolve_cells(ApplyState *state, ApplyChange *change);
+static bool resolve_cell(ApplyState *state, ApplyChange *change,
+						 const DeltaCell *cell, ApplyCell *result);
+static int	resolve_column(ApplyState *state, ApplyChange *change, int name);
+
+void
+apply_resolve(ApplyState *state)
+{
+	state->nresolved = 0;
+	while (state->nresolved < state->nchanges)
+	{
+		MemoryContext oldcontext = CurrentMemoryContext;
+		ResourceOwner oldowner = CurrentResourceOwner;
+
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(state->context);
+		PG_TRY();
+		{
+			resolve_rest(state);
+			ReleaseCurrentSubTransaction();
+		}
+		PG_CATCH();
+		{
+			ErrorData  *edata;
+
+			MemoryContextSwitchTo(state->context);
+			edata = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			if (!apply_error_is_outcome(edata))
+				ReThrowError(edata);
+			apply_refuse_error(&state->changes[state->nresolved++], edata);
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+	}
+}
+
+static void
+resolve_rest(ApplyState *state)
+{
+	for (; state->nresolved < state->nchanges; state->nresolved++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		resolve_change(state, &state->changes[state->nresolved]);
+	}
+}
+
+static void
+resolve_change(ApplyState *state, ApplyChange *change)
+{
+	switch (change->delta.kind)
+	{
+		case DELTA_CHANGE_INSERT:
+		case DELTA_CHANGE_UPDATE:
+		case DELTA_CHANGE_DELETE:
+			break;
+		case DELTA_CHANGE_INTENT:
+			apply_refuse(change, "unknown_intent", ERRCODE_UNDEFINED_OBJECT,
+						 psprintf("intent \"%.*s\" is not registered",
+								  change->delta.intent.len,
+								  change->delta.intent.data), NULL);
+			return;
+		default:
+			apply_refuse(change, "not_for_push", ERRCODE_FEATURE_NOT_SUPPORTED,
+						 "a device cannot push a retraction", NULL);
+			return;
+	}
+	if (!resolve_table(state, change))
+		return;
+	if (!resolve_key(state, change))
+		return;
+	(void) resolve_cells(state, change);
+}
+
+static bool
+resolve_table(ApplyState *state, ApplyChange *change)
+{
+	int			index = change->delta.table;
+	DeltaName  *name = &state->reader.tables[index];
+
+	if (!state->tables_resolved[index])
+	{
+		SyncTable  *table = sync_table_by_name(name->data, name->len);
+
+		state->tables[index] = table;
+		state->tables_resolved[index] = true;
+		if (table != NULL)
+		{
+			state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
+			for (int i = 0; i < state->reader.ncolumns; i++)
+				state->columns[index][i] =
+					sync_column_by_name(table, state->reader.columns[i].data,
+										state->reader.columns[i].len);
+			if (table->has_before_insert || table->has_before_update ||
+				table->has_other_triggers)
+				state->any_triggers = true;
+		}
+	}
+	change->table = state->tables[index];
+	if (change->table == NULL)
+	{
+		apply_refuse(change, "unknown_table", ERRCODE_UNDEFINED_TABLE,
+					 psprintf("table \"%s\" is not tracked", name->data), NULL);
+		return false;
+	}
+	return true;
+}
+
+static bool
+resolve_key(ApplyState *state, ApplyChange *change)
+{
+	SyncTable  *table = change->table;
+	StringInfoData buf;
+
+	if (change->delta.nkeys != table->nkeys)
+	{
+		apply_refuse(change, "bad_key", ERRCODE_INVALID_PARAMETER_VALUE,
+					 psprintf("key has %d columns, but the primary key of table \"%s\" has %d",
+							  change->delta.nkeys, table->wire_name,
+							  table->nkeys), NULL);
+		return false;
+	}
+
+	change->key = palloc(table->nkeys * sizeof(Datum));
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		SyncColumn *column = &table->columns[table->key[i]];
+		bool		found = false;
+		bool		isnull;
+
+		for (int k = 0; k < change->delta.nkeys && !found; k++)
+		{
+			DeltaCell  *cell = &change->delta.keys[k];
+
+			if (state->columns[change->delta.table][cell->column] != table->key[i])
+				continue;
+			change->column = column->name;	/* in case the value is bad */
+			change->key[i] = value_from_delta(column, &cell->value, &isnull);
+			change->column = NULL;
+			found = !isnull;
+		}
+		if (!found)
+		{
+			apply_refuse(change, "bad_key", ERRCODE_INVALID_PARAMETER_VALUE,
+						 psprintf("key lacks column \"%s\" of the primary key",
+								  column->name), column->name);
+			return false;
+		}
+	}
+
+	initStringInfo(&buf);
+	row_key_encode(&buf, table, change->key);
+	change->ref.table_id = table->table_id;
+	change->ref.key_len = buf.len;
+	change->ref.key_bytes = buf.data;
+	return true;
+}
+
+static bool
+resolve_cells(ApplyState *state, ApplyChange *change)
+{
+	change->cells = palloc(Max(change->delta.ncells, 1) * sizeof(ApplyCell));
+	change->ncells = 0;
+	for (int i = 0; i < change->delta.ncells; i++)
+	{
+		if (!resolve_cell(state, change, &change->delta.cells[i],
+						  &change->cells[change->ncells]))
+			return false;
+		change->ncells++;
+	}
+	return true;
+}
+
+static bool
+resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
+			 ApplyCell *result)
+{
+	int			index = resolve_column(state, change, cell->column);
+	SyncColumn *column;
+	const char *misuse = NULL;
+
+	if (index < 0)
+		return false;
+	column = &change->table->columns[index];
+
+	result->column = index;
+	result->op = cell->op;
+	result->sent = cell->value;
+	result->value = (Datum) 0;
+	result->isnull = false;
+
+	switch (cell->op)
+	{
+		case DELTA_SET:
+			if (column->policy == POLICY_COUNTER &&
+				change->delta.kind != DELTA_CHANGE_INSERT)
+				misuse = "column \"%s\" is a counter: it takes increments";
+			break;
+		case DELTA_INCREMENT:
+			if (column->policy != POLICY_COUNTER)
+				misuse = "column \"%s\" is not a counter";
+			break;
+		case DELTA_ADD:
+		case DELTA_REMOVE:
+			if (column->policy != POLICY_ORSET)
+				misuse = "column \"%s\" is not a set";
+			break;
+	}
+	if (misuse != NULL)
+	{
+		StringInfoData message;
+
+		initStringInfo(&message);
+		appendStringInfo(&message, misuse, column->name);
+		apply_refuse(change, "policy_mismatch", ERRCODE_WRONG_OBJECT_TYPE,
+					 message.data, column->name);
+		return false;
+	}
+
+	change->column = column->name;	/* in case the value is bad */
+	if (column->policy == POLICY_ORSET)
+	{
+		if (cell->value.kind == DELTA_NULL)
+		{
+			result->sent.kind = DELTA_LIST;
+			result->sent.data = NULL;
+			result->sent.len = 0;
+		}
+		else if (!delta_value_to_list(&cell->value, &result->sent))
+		{
+			apply_refuse(change, "bad_value", ERRCODE_INVALID_TEXT_REPRESENTATION,
+						 psprintf("value for set column \"%s\" must be an array of strings",
+								  column->name), column->name);
+			return false;
+		}
+	}
+	else
+	{
+		result->value = value_from_delta(column, &cell->value, &result->isnull);
+		if (result->isnull && cell->op == DELTA_INCREMENT)
+		{
+			apply_refuse(change, "bad_value", ERRCODE_NULL_VALUE_NOT_ALLOWED,
+						 psprintf("increment of column \"%s\" cannot be null",
+								  column->name), column->name);
+			return false;
+		}
+	}
+	change->column = NULL;
+	return true;
+}
+
+/* The column that a cell means, or -1 after refusing the change. */
+static int
+resolve_column(ApplyState *state, ApplyChange *change, int name)
+{
+	int			index = state->columns[change->delta.table][name];
+	const char *column_name = state->reader.columns[name].data;
+	SyncColumn *column;
+
+	if (index < 0)
+	{
+		apply_refuse(change, "unknown_column", ERRCODE_UNDEFINED_COLUMN,
+					 psprintf("column \"%s\" of table \"%s\" does not exist",
+							  column_name, change->table->wire_name),
+					 column_name);
+		return -1;
+	}
+	column = &change->table->columns[index];
+	if (column->is_generated)
+	{
+		apply_refuse(change, "generated_column", ERRCODE_GENERATED_ALWAYS,
+					 psprintf("column \"%s\" is generated and cannot be written",
+							  column_name), column_name);
+		return -1;
+	}
+	if (column->is_key)
+	{
+		apply_refuse(change, "key_column", ERRCODE_INVALID_PARAMETER_VALUE,
+					 psprintf("column \"%s\" belongs to the primary key and cannot be changed",
+							  column_name), column_name);
+		return -1;
+	}
+	return index;
+}
+
+void
+apply_refuse(ApplyChange *change, const char *reason, int sqlstate,
+			 const char *message, const char *column)
+{
+	change->is_refused = true;
+	change->outcome = OUTCOME_REJECTED;
+	change->reason = reason;
+	change->sqlstate = sqlstate;
+	change->message = message;
+	change->detail = NULL;
+	change->constraint = NULL;
+	change->column = column;
+}
+
+/*
+ * An error becomes an outcome where it says something about the content.  What
+ * a retry may cure (serialization, resources, an operator's intervention) or
+ * what says that the server is damaged is raised instead: an acknowledged
+ * refusal would be final.
+ */
+bool
+apply_error_is_outcome(const ErrorData *edata)
+{
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+			return false;
+	}
+	switch (edata->sqlerrcode)
+	{
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_DATA_CORRUPTED:
+		case ERRCODE_INDEX_CORRUPTED:
+			return false;
+	}
+	return edata->elevel == ERROR;
+}
+
+void
+apply_refuse_error(ApplyChange *change, const ErrorData *edata)
+{
+	const char *column = edata->column_name ? edata->column_name : change->column;
+	const char *reason;
+
+	if (change->key == NULL || change->column != NULL)
+		reason = "bad_value";
+	else
+		reason = "error";
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) ==
+		ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+		reason = "constraint";
+	else if (edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		reason = "privilege";
+
+	apply_refuse(change, reason, edata->sqlerrcode, edata->message, column);
+	change->detail = edata->detail;
+	change->constraint = edata->constraint_name;
+}

@@ -1,0 +1,299 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_rows.c
+ *	  Second step of an apply: lock the rows that a batch touches and read
+ *	  them, with their tombstones.
+ *
+ * Rows are locked in (table id, key bytes) order, all tables first, before
+ * anything is written; every apply does the same, so two of them cannot wait
+ * for each other over existing rows.  FOR NO KEY UPDATE serves deletes too: a
+ * second, stronger lock mode would bring a second order.
+ *
+ * Tombstones are read after the rows are locked, with a snapshot taken then: a
+ * deleter that we waited for has committed its tombstone with the deletion.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "merge/apply.h"
+#include "miscadmin.h"
+#include "registry/row_fetch.h"
+#include "registry/value.h"
+#include "utils/acl.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* The rows of one table, sorted by key */
+typedef struct TableRows
+{
+	ApplyState *state;
+	SyncTable  *table;
+	ApplyRow  **rows;
+	int			nrows;
+	Bitmapset  *columns;		/* to read */
+} TableRows;
+
+static ApplyRow *make_row(ApplyState *state, ApplyChange *change);
+static void read_table(TableRows *work);
+static void row_read(void *arg, int ordinal, Datum clock, bool clock_isnull,
+					 Datum *values, bool *isnull);
+static void read_tombstones(TableRows *work);
+
+uint32
+apply_row_hash(const void *key, Size keysize)
+{
+	const RowRef *ref = key;
+
+	return hash_combine(hash_bytes((const unsigned char *) ref->key_bytes,
+								   ref->key_len), ref->table_id);
+}
+
+int
+apply_row_match(const void *a, const void *b, Size keysize)
+{
+	const RowRef *x = a;
+	const RowRef *y = b;
+
+	if (x->table_id != y->table_id || x->key_len != y->key_len)
+		return 1;
+	return memcmp(x->key_bytes, y->key_bytes, x->key_len);
+}
+
+ApplyRow *
+apply_find_row(ApplyState *state, const RowRef *ref)
+{
+	return hash_search(state->rows, ref, HASH_FIND, NULL);
+}
+
+void
+apply_read_rows(ApplyState *state, int first, int last)
+{
+	HASHCTL		ctl;
+	ApplyRow  **rows;
+	int			nrows;
+	int			start = 0;
+
+	ctl.keysize = sizeof(RowRef);
+	ctl.entrysize = sizeof(ApplyRow);
+	ctl.hash = apply_row_hash;
+	ctl.match = apply_row_match;
+	ctl.hcxt = state->batch_context;
+	state->rows = hash_create("offline_sync rows", Max(last - first, 16), &ctl,
+							  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+							  HASH_CONTEXT);
+
+	for (int i = first; i < last; i++)
+	{
+		if (!state->changes[i].is_refused)
+			(void) make_row(state, &state->changes[i]);
+	}
+
+	rows = apply_sorted_rows(state, &nrows);
+	while (start < nrows)
+	{
+		TableRows	work;
+
+		work.state = state;
+		work.table = rows[start]->table;
+		work.rows = rows + start;
+		work.nrows = 0;
+		work.columns = NULL;
+		while (start < nrows && rows[start]->table == work.table)
+		{
+			work.columns = bms_add_members(work.columns, rows[start]->written);
+			rows[start]->written = NULL;
+			work.nrows++;
+			start++;
+		}
+		if (work.table->scope_column >= 0 &&
+			!work.table->columns[work.table->scope_column].is_key)
+			work.columns = bms_add_member(work.columns, work.table->scope_column);
+		read_table(&work);
+		read_tombstones(&work);
+	}
+}
+
+/* Enter a change's row; "written" collects the columns to read for now. */
+static ApplyRow *
+make_row(ApplyState *state, ApplyChange *change)
+{
+	bool		found;
+	ApplyRow   *row = hash_search(state->rows, &change->ref, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		SyncTable  *table = change->table;
+
+		memset((char *) row + sizeof(RowRef), 0,
+			   sizeof(ApplyRow) - sizeof(RowRef));
+		row->table = table;
+		row->key = change->key;
+		row->values = palloc0(table->ncolumns * sizeof(Datum));
+		row->isnull = palloc(table->ncolumns * sizeof(bool));
+		memset(row->isnull, true, table->ncolumns * sizeof(bool));
+		row->sent = palloc0(table->ncolumns * sizeof(DeltaValue *));
+	}
+	for (int i = 0; i < change->ncells; i++)
+		row->written = bms_add_member(row->written, change->cells[i].column);
+	return row;
+}
+
+ApplyRow **
+apply_sorted_rows(ApplyState *state, int *nrows)
+{
+	HASH_SEQ_STATUS status;
+	ApplyRow  **rows;
+	ApplyRow   *row;
+	int			n = 0;
+
+	rows = palloc(Max(hash_get_num_entries(state->rows), 1) * sizeof(ApplyRow *));
+	hash_seq_init(&status, state->rows);
+	while ((row = hash_seq_search(&status)) != NULL)
+		rows[n++] = row;
+	qsort(rows, n, sizeof(ApplyRow *), apply_compare_rows);
+	*nrows = n;
+	return rows;
+}
+
+int
+apply_compare_rows(const void *a, const void *b)
+{
+	const RowRef *x = &(*(ApplyRow *const *) a)->ref;
+	const RowRef *y = &(*(ApplyRow *const *) b)->ref;
+	int			result;
+
+	if (x->table_id != y->table_id)
+		return x->table_id < y->table_id ? -1 : 1;
+	result = memcmp(x->key_bytes, y->key_bytes, Min(x->key_len, y->key_len));
+	if (result != 0)
+		return result;
+	return x->key_len < y->key_len ? -1 : (x->key_len > y->key_len);
+}
+
+static void
+read_table(TableRows *work)
+{
+	SyncTable  *table = work->table;
+	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
+
+	for (int i = 0; i < work->nrows; i++)
+		memcpy(keys + i * table->nkeys, work->rows[i]->key,
+			   table->nkeys * sizeof(Datum));
+
+	/*
+	 * A row lock needs the right to UPDATE.  A role that may only insert or
+	 * delete does without: its updates would fail anyway, and a delete takes
+	 * its own lock.
+	 */
+	if (pg_class_aclcheck(table->relid, GetUserId(), ACL_UPDATE) == ACLCHECK_OK ||
+		pg_attribute_aclcheck_all(table->relid, GetUserId(), ACL_UPDATE,
+								  ACLMASK_ANY) == ACLCHECK_OK)
+		row_fetch(table, work->columns, ROW_FETCH_LOCK, work->nrows, keys,
+				  row_read, work);
+	else
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		row_fetch(table, work->columns, ROW_FETCH_READ, work->nrows, keys,
+				  row_read, work);
+		PopActiveSnapshot();
+	}
+}
+
+static void
+row_read(void *arg, int ordinal, Datum clock, bool clock_isnull,
+		 Datum *values, bool *isnull)
+{
+	TableRows  *work = arg;
+	ApplyState *state = work->state;
+	SyncTable  *table = work->table;
+	ApplyRow   *row = work->rows[ordinal];
+	int			n = 0;
+
+	row->exists = row->is_alive = true;
+	row->clock = sync_table_clock(state->batch_context, table, clock,
+								  clock_isnull);
+	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
+	{
+		SyncColumn *column = &table->columns[i];
+
+		row->isnull[i] = isnull[n];
+		if (!isnull[n])
+			row->values[i] = datumCopy(values[n], column->typbyval,
+									   column->typlen);
+	}
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		row->values[table->key[i]] = row->key[i];
+		row->isnull[table->key[i]] = false;
+	}
+
+	if (table->scope_column < 0)
+		row->scope = "";
+	else if (!row->isnull[table->scope_column])
+		row->scope = value_to_text(&table->columns[table->scope_column],
+								   row->values[table->scope_column]);
+}
+
+/* The floor of a row is its clock's and its tombstone's. */
+static void
+read_tombstones(TableRows *work)
+{
+	ApplyState *state = work->state;
+	Tombstone  *tombstones = palloc0(work->nrows * sizeof(Tombstone));
+	const char **keys = palloc(work->nrows * sizeof(char *));
+	int		   *lens = palloc(work->nrows * sizeof(int));
+	Snapshot	snapshot;
+
+	for (int i = 0; i < work->nrows; i++)
+	{
+		keys[i] = work->rows[i]->ref.key_bytes;
+		lens[i] = work->rows[i]->ref.key_len;
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	tombstone_fetch(work->table->table_id, work->nrows, keys, lens, snapshot,
+					tombstones);
+	UnregisterSnapshot(snapshot);
+
+	for (int i = 0; i < work->nrows; i++)
+	{
+		ApplyRow   *row = work->rows[i];
+		Tombstone  *tombstone = &tombstones[i];
+
+		if (tombstone->found)
+		{
+			row->has_tombstone = true;
+			row->image = tombstone->image;
+			row->image_isnull = tombstone->image_isnull;
+			if (row->exists)
+			{
+				for (int f = 0; f < tombstone->clock->nfloor; f++)
+					row_clock_add_floor(row->clock, &tombstone->clock->floor[f]);
+			}
+			else
+			{
+				row->clock = row_clock_copy(state->batch_context,
+											tombstone->clock);
+				row->scope = tombstone->scope;
+			}
+		}
+		if (row->clock != NULL)
+		{
+			const Stamp *stamp = row_clock_scope_stamp(row->clock);
+			SyncDeviceScope *scope = NULL;
+
+			if (row->scope != NULL)
+				scope = sync_device_find_scope(state->scopes, state->nscopes,
+											   row->scope);
+			row->is_scope_seen = stamp == NULL ||
+				memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
+				(apply_position_is_seen(state, &stamp->node, stamp->xid) &&
+				 scope != NULL && scope->can_pull &&
+				 apply_position_is_seen(state,
+										sync_node_uuid_by_id(scope->granted_node),
+										scope->granted_xid));
+		}
+	}
+}

@@ -1,0 +1,279 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_write.c
+ *	  Fourth step of an apply: write what was decided, set-based.
+ *
+ * Inserts and updates table by table, parents before children; then deletes,
+ * children before parents.  Rows of one table that write the same columns go in
+ * one statement, in key order.  Each row is announced in the write set, where
+ * the capture trigger finds its row clock; that every announcement was taken is
+ * checked, since a row written without its clock would diverge silently.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "log/write_set.h"
+#include "merge/apply.h"
+#include "registry/row_batch.h"
+#include "registry/row_key.h"
+#include "registry/value.h"
+#include "utils/memutils.h"
+
+static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
+					   int nrows);
+static void check_written(ApplyState *state, RowAction action, ApplyRow **rows,
+						  int nrows, Bitmapset *returned);
+static void check_returned_scope(ApplyState *state, ApplyRow *row,
+								 HeapTuple tuple, TupleDesc desc, int attno);
+static void report_missing_insert(ApplyState *state, const SyncTable *table);
+static void bury(ApplyRow *row);
+static void settle(ApplyRow *row);
+static int	compare_for_write(const void *a, const void *b);
+static int	compare_for_delete(const void *a, const void *b);
+
+void
+apply_write(ApplyState *state)
+{
+	int			nall;
+	int			n = 0;
+	ApplyRow  **rows = apply_sorted_rows(state, &nall);
+
+	for (int i = 0; i < nall; i++)
+	{
+		if (rows[i]->action != ROW_KEEP)
+			rows[n++] = rows[i];
+	}
+	if (n == 0)
+		return;
+
+	qsort(rows, n, sizeof(ApplyRow *), compare_for_write);
+	for (int start = 0, end; start < n; start = end)
+	{
+		for (end = start + 1; end < n; end++)
+		{
+			if (rows[end]->table != rows[start]->table ||
+				rows[end]->action != rows[start]->action ||
+				!bms_equal(rows[end]->written, rows[start]->written))
+				break;
+		}
+		if (rows[start]->action == ROW_INSERT || rows[start]->action == ROW_UPDATE)
+			write_rows(state, rows[start]->action, rows + start, end - start);
+	}
+
+	qsort(rows, n, sizeof(ApplyRow *), compare_for_delete);
+	for (int start = 0, end; start < n; start = end)
+	{
+		for (end = start + 1; end < n; end++)
+		{
+			if (rows[end]->table != rows[start]->table ||
+				rows[end]->action != rows[start]->action)
+				break;
+		}
+		if (rows[start]->action == ROW_REMOVE)
+			write_rows(state, rows[start]->action, rows + start, end - start);
+	}
+
+	for (int i = 0; i < n; i++)
+	{
+		if (rows[i]->action == ROW_BURY)
+			bury(rows[i]);
+		settle(rows[i]);
+	}
+	state->pending_deletes = NIL;
+}
+
+static void
+write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
+{
+	SyncTable  *table = rows[0]->table;
+	Bitmapset  *written = action == ROW_REMOVE ? NULL : rows[0]->written;
+	Bitmapset  *returned = NULL;
+	int			ncarried = bms_num_members(written);
+	Datum	   *values = palloc(Max(ncarried, 1) * sizeof(Datum));
+	bool	   *isnull = palloc(Max(ncarried, 1) * sizeof(bool));
+	PlannedWrite **planned = palloc(nrows * sizeof(PlannedWrite *));
+	RowBatch   *batch = row_batch_begin(table, written);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		ApplyRow   *row = rows[i];
+		int			n = 0;
+
+		for (int c = -1; (c = bms_next_member(written, c)) >= 0; n++)
+		{
+			values[n] = row->values[c];
+			isnull[n] = row->isnull[c];
+		}
+		row_batch_put(batch, i, row->key, values, isnull);
+		planned[i] = write_set_add(table->table_id, row->ref.key_bytes,
+								   row->ref.key_len, row->clock, written,
+								   action == ROW_REMOVE);
+	}
+
+	/* a default or a trigger may have set the scope */
+	if (action != ROW_REMOVE && table->scope_column >= 0 &&
+		!table->columns[table->scope_column].is_key &&
+		(table->has_before_insert || table->has_before_update ||
+		 (action == ROW_INSERT && !bms_is_member(table->scope_column, written))))
+		returned = bms_make_singleton(table->scope_column);
+
+	row_batch_run(batch,
+				  action == ROW_INSERT ? ROW_STATEMENT_INSERT :
+				  action == ROW_UPDATE ? ROW_STATEMENT_UPDATE :
+				  ROW_STATEMENT_DELETE, returned, false);
+	row_batch_end(batch);
+	check_written(state, action, rows, nrows, returned);
+	SPI_freetuptable(SPI_tuptable);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		if (!planned[i]->is_taken)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("changes of table \"%s\" are not being captured",
+							table->wire_name),
+					 errhint("Enable the trigger \"~offline_sync_capture\" of the table, and capture in this session.")));
+	}
+	write_set_clear();
+}
+
+/* Were all rows written, and into scopes that the device may push to? */
+static void
+check_written(ApplyState *state, RowAction action, ApplyRow **rows, int nrows,
+			  Bitmapset *returned)
+{
+	SPITupleTable *tuptable = SPI_tuptable;
+	SyncTable  *table = rows[0]->table;
+
+	if (tuptable->numvals < nrows)
+	{
+		if (action == ROW_INSERT)
+			report_missing_insert(state, table);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row of table \"%s\" was not written",
+						table->wire_name),
+				 errdetail("Row security or a trigger suppressed the write.")));
+	}
+	if (returned == NULL)
+		return;
+
+	/*
+	 * Inserts come back in the order they were given, updates with their
+	 * ordinal.
+	 */
+	for (int i = 0; i < nrows; i++)
+	{
+		HeapTuple	tuple = tuptable->vals[i];
+		bool		isnull;
+		int			ordinal = i;
+
+		if (action == ROW_UPDATE)
+			ordinal = DatumGetInt32(SPI_getbinval(tuple, tuptable->tupdesc, 1,
+												  &isnull));
+		check_returned_scope(state, rows[ordinal], tuple, tuptable->tupdesc,
+							 action == ROW_UPDATE ? 2 : table->nkeys + 1);
+	}
+}
+
+static void
+check_returned_scope(ApplyState *state, ApplyRow *row, HeapTuple tuple,
+					 TupleDesc desc, int attno)
+{
+	SyncTable  *table = row->table;
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, attno, &isnull);
+	const char *scope = isnull ? NULL :
+		value_to_text(&table->columns[table->scope_column], value);
+
+	if (!apply_may_push(state, scope))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("device may not push to the row's scope")));
+	row->scope = scope;
+}
+
+/*
+ * Fewer rows came back than were given: some exist after all.  Either they were
+ * inserted by somebody else after we looked, then another attempt will find them;
+ * or the caller cannot see them.
+ */
+static void
+report_missing_insert(ApplyState *state, const SyncTable *table)
+{
+	state->met_race = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("row of table \"%s\" exists already", table->wire_name),
+			 errdetail("It cannot be read, or a trigger suppressed the insertion.")));
+}
+
+/* A tombstone for a row that the table does not hold. */
+static void
+bury(ApplyRow *row)
+{
+	tombstone_put(row->table->table_id, row->ref.key_bytes, row->ref.key_len,
+				  row->scope, row->clock, row->image, row->image_isnull);
+	if (row->scope != NULL)
+		change_log_add(row->scope, row->table->table_id, row->ref.key_bytes,
+					   row->ref.key_len);
+}
+
+/* The row is now as the table has it. */
+static void
+settle(ApplyRow *row)
+{
+	if (row->action == ROW_INSERT || row->action == ROW_UPDATE)
+	{
+		/* the clock has taken over the tombstone's floor */
+		if (row->has_tombstone)
+			tombstone_remove(row->table->table_id, row->ref.key_bytes,
+							 row->ref.key_len);
+		row->has_tombstone = false;
+		row->exists = true;
+	}
+	else
+	{
+		row->has_tombstone = true;
+		row->exists = false;
+	}
+	row->was_written = true;
+	row->action = ROW_KEEP;
+	row->written = NULL;
+}
+
+/* Parents first; per table inserts, then updates; then by columns and key. */
+static int
+compare_for_write(const void *a, const void *b)
+{
+	const ApplyRow *x = *(ApplyRow *const *) a;
+	const ApplyRow *y = *(ApplyRow *const *) b;
+	int			result;
+
+	if (x->table->rank != y->table->rank)
+		return x->table->rank < y->table->rank ? -1 : 1;
+	if (x->table->table_id != y->table->table_id)
+		return x->table->table_id < y->table->table_id ? -1 : 1;
+	if (x->action != y->action)
+		return x->action < y->action ? -1 : 1;
+	result = bms_compare(x->written, y->written);
+	return result != 0 ? result : apply_compare_rows(a, b);
+}
+
+/* Children first. */
+static int
+compare_for_delete(const void *a, const void *b)
+{
+	const ApplyRow *x = *(ApplyRow *const *) a;
+	const ApplyRow *y = *(ApplyRow *const *) b;
+
+	if (x->table->rank != y->table->rank)
+		return x->table->rank > y->table->rank ? -1 : 1;
+	if (x->table->table_id != y->table->table_id)
+		return x->table->table_id > y->table->table_id ? -1 : 1;
+	if (x->action != y->action)
+		return x->action < y->action ? -1 : 1;
+	return apply_compare_rows(a, b);
+}
