@@ -21,8 +21,14 @@ FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.
 -- Functions: argument names, defaults, volatility
 -- ---------------------------------------------------------------------------
 
+-- arguments, result, volatility, and whether everybody may call it
 CREATE TEMPORARY TABLE promised (name text, arguments text, result text, volatility "char", is_public boolean);
 INSERT INTO promised VALUES
+    ('sync_enable_table', 'relation regclass, scope name DEFAULT NULL::name, policies jsonb DEFAULT ''{}''::jsonb, options jsonb DEFAULT ''{}''::jsonb',
+     'void', 'v', true),
+    ('sync_disable_table', 'relation regclass', 'void', 'v', true),
+    ('sync_set_policy', 'relation regclass, column_name name, policy text, options jsonb DEFAULT ''{}''::jsonb',
+     'void', 'v', true),
     ('sync_register_device',
      'device uuid, scopes text[] DEFAULT ''{""}''::text[], owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole, label text DEFAULT NULL::text, public_key bytea DEFAULT NULL::bytea, class text DEFAULT NULL::text',
      'uuid', 'v', false),
@@ -32,19 +38,44 @@ INSERT INTO promised VALUES
     ('sync_revoke_scope', 'device uuid, scope text', 'void', 'v', false),
     ('sync_node', '', 'uuid', 's', true),
     ('sync_new_incarnation', '', 'uuid', 'v', false),
+    ('sync_set_capture', '"on" boolean', 'void', 'v', false),
     ('sync_hello',
      'device uuid, OUT node uuid, OUT protocol integer, OUT acked_seq bigint, OUT hlc hlc, OUT status text, OUT schema_version integer, OUT limits jsonb',
      'record', 's', true),
-    ('sync_ack', 'device uuid, seen version_vector', 'void', 'v', true);
+    ('sync_changes_since', 'device uuid, since version_vector, max_changes integer DEFAULT 1000, resume text DEFAULT NULL::text',
+     'delta', 'v', true),
+    ('sync_ack', 'device uuid, seen version_vector', 'void', 'v', true),
+    ('vv_join', 'version_vector, version_vector', 'version_vector', 'i', true),
+    ('vv_join_agg', 'version_vector', 'version_vector', 'i', true),
+    ('vv_covers', 'vv version_vector, replica uuid, counter bigint', 'boolean', 'i', true),
+    ('vv_get', 'vv version_vector, replica uuid', 'bigint', 'i', true),
+    ('vv_increment', 'vv version_vector, replica uuid', 'version_vector', 'i', true),
+    ('orset_add', 'set orset, element text, replica uuid, counter bigint', 'orset', 'i', true),
+    ('orset_remove', 'set orset, element text', 'orset', 'i', true),
+    ('orset_merge', 'orset, orset', 'orset', 'i', true),
+    ('orset_merge_agg', 'orset', 'orset', 'i', true),
+    ('orset_elements', 'orset', 'SETOF text', 'i', true),
+    ('row_clock_entries', 'relation regclass, clock row_clock',
+     'TABLE(column_name name, hlc hlc, replica uuid, node uuid, "position" xid8)', 's', true),
+    ('delta_replica', 'delta', 'uuid', 'i', true),
+    ('delta_context', 'delta', 'version_vector', 'i', true),
+    ('delta_from', 'delta', 'version_vector', 'i', true),
+    ('delta_to', 'delta', 'version_vector', 'i', true),
+    ('delta_first_seq', 'delta', 'bigint', 'i', true),
+    ('delta_last_seq', 'delta', 'bigint', 'i', true),
+    ('delta_has_more', 'delta', 'boolean', 'i', true),
+    ('delta_resume', 'delta', 'text', 'i', true),
+    ('delta_size', 'delta', 'integer', 'i', true),
+    ('delta_changes', 'delta, OUT seq bigint, OUT hlc hlc, OUT kind text, OUT table_name text, OUT key jsonb, OUT changes jsonb, OUT "group" bigint',
+     'SETOF record', 'i', true);
 
-SELECT is(pg_get_function_arguments(f.oid), p.arguments, 'arguments of ' || p.name)
-FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
-SELECT is(pg_get_function_result(f.oid), p.result, 'result of ' || p.name)
-FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
-SELECT is(f.provolatile::text, p.volatility::text, 'volatility of ' || p.name)
-FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
-SELECT is(has_function_privilege('public', f.oid, 'EXECUTE'), p.is_public, 'privileges of ' || p.name)
-FROM promised p LEFT JOIN member_function f ON f.proname = p.name;
+SELECT is((SELECT format('%s %s %s', pg_get_function_result(f.oid), f.provolatile,
+                         has_function_privilege('public', f.oid, 'EXECUTE'))
+           FROM member_function f
+           WHERE f.proname = p.name AND pg_get_function_arguments(f.oid) = p.arguments),
+          format('%s %s %s', p.result, p.volatility, p.is_public),
+          format('%s(%s)', p.name, p.arguments))
+FROM promised p;
 
 -- ---------------------------------------------------------------------------
 -- Views: columns
@@ -60,9 +91,11 @@ FROM (VALUES
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
 
+-- sync_tables filters nothing: its function chooses the rows
 SELECT is_empty($$
     SELECT m.name FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
-    WHERE c.relkind = 'v' AND NOT c.reloptions @> '{security_barrier=true}'$$,
+    WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)
+      AND c.relname <> 'sync_tables'$$,
     'every view is a security barrier');
 
 -- ---------------------------------------------------------------------------
@@ -103,7 +136,7 @@ SELECT is_empty($$
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
           sync_enable_table, sync_disable_table, sync_set_policy, sync_resolve_conflict,
-          row_clock_entries,
+          row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');
 
