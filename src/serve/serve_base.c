@@ -411,7 +411,7 @@ place_from_token(BaseScan *scan, const ServeToken *token)
 static SPIPlanPtr
 get_plan(BaseScan *scan)
 {
-	uint64		generation = scan->st->table->generation;
+	uint64		generation = scan->st->table->version;
 	uint64		hash = hash_combine64(generation,
 									  ((uint64) bms_hash_value(scan->st->fetched) << 1) |
 									  (scan->has_last ? 1 : 0));
@@ -434,7 +434,7 @@ get_plan(BaseScan *scan)
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(plans, &hash, HASH_FIND, NULL);
-	if (entry != NULL && entry->generation == generation &&
+	if (entry != NULL && entry->version == generation &&
 		entry->has_last == scan->has_last &&
 		bms_equal(entry->fetched, scan->st->fetched))
 		return entry->plan;
@@ -454,7 +454,7 @@ get_plan(BaseScan *scan)
 		SPI_freeplan(entry->plan);
 		bms_free(entry->fetched);
 	}
-	entry->generation = generation;
+	entry->version = generation;
 	entry->has_last = scan->has_last;
 	entry->fetched = bms_copy(scan->st->fetched);
 	entry->plan = plan;
