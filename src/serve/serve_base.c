@@ -41,12 +41,12 @@
 /* more plans than this are not kept: they are all dropped, and made anew */
 #define BASE_MAX_PLANS	256
 
-/* A plan is kept per table description (its generation), columns, and whether
+/* A plan is kept per table description (its version), columns, and whether
  * it starts behind a key. */
 typedef struct BasePlan
 {
 	uint64		hash;			/* hash key */
-	uint64		generation;
+	uint64		version;
 	bool		has_last;
 	Bitmapset  *fetched;
 	SPIPlanPtr	plan;
@@ -411,8 +411,8 @@ place_from_token(BaseScan *scan, const ServeToken *token)
 static SPIPlanPtr
 get_plan(BaseScan *scan)
 {
-	uint64		generation = scan->st->table->version;
-	uint64		hash = hash_combine64(generation,
+	uint64		version = scan->st->table->version;
+	uint64		hash = hash_combine64(version,
 									  ((uint64) bms_hash_value(scan->st->fetched) << 1) |
 									  (scan->has_last ? 1 : 0));
 	BasePlan   *entry;
@@ -434,7 +434,7 @@ get_plan(BaseScan *scan)
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(plans, &hash, HASH_FIND, NULL);
-	if (entry != NULL && entry->version == generation &&
+	if (entry != NULL && entry->version == version &&
 		entry->has_last == scan->has_last &&
 		bms_equal(entry->fetched, scan->st->fetched))
 		return entry->plan;
@@ -454,7 +454,7 @@ get_plan(BaseScan *scan)
 		SPI_freeplan(entry->plan);
 		bms_free(entry->fetched);
 	}
-	entry->version = generation;
+	entry->version = version;
 	entry->has_last = scan->has_last;
 	entry->fetched = bms_copy(scan->st->fetched);
 	entry->plan = plan;
