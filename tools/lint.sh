@@ -66,6 +66,17 @@ for f in $(sed -n 's/^[[:space:]]*\(src\/[a-z_/]*\.sql\).*/\1/p' Makefile); do
 	[ -e "$f" ] || bad "the Makefile lists $f, which is not there"
 done
 
+# --- the README names every function, type and view that people use ---
+for name in $(cat $(find src -name '*.sql') |
+	sed -nE 's/^CREATE (OR REPLACE )?(FUNCTION|VIEW|AGGREGATE|TYPE) ([a-z_]+)( |\(|;).*/\3/p' | sort -u |
+	grep -vE '_(in|out|recv|send|eq|ne|lt|le|gt|ge|cmp|hash|hash_extended|sortsupport|smaller|larger|concurrent)$' |
+	grep -vE '_gin_|_agg_|_contains|_entry$|^orset_to_array$|^sync_(capture|truncate|ddl|sql_drop|tables_info)'); do
+	grep -q "\`$name\b\|\b$name(" README.md || bad "README.md does not mention $name"
+done
+for name in $(sed -n 's/.*DefineCustom.*"\(offline_sync\.[a-z_]*\)".*/\1/p' src/offline_sync.c); do
+	grep -q "$name" README.md || bad "README.md does not mention $name"
+done
+
 # --- house rules that grep can see ---
 # elog(ERROR) is for what cannot happen; what a user can meet has an errcode.
 # A message that speaks of the user's things is a user's message.

@@ -64,7 +64,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('new')
 
 my $content = 'SELECT md5(string_agg(t::text, E\'\n\' ORDER BY id)) FROM gathering t';
 is(new($content), old($content), 'rows with their row clocks');
-for my $table (qw(device device_scope tracked_table tracked_column change_log tombstone journal conflict node incarnation))
+for my $table (qw(device device_scope tracked_table tracked_column change_log tombstone journal conflict node))
 {
 	my $q = "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM offline_sync.$table t";
 	is(new($q), old($q), "state: $table");
