@@ -146,9 +146,10 @@ json_scan_uuid(JsonScan *scan, pg_uuid_t *uuid)
 		json_scan_fail(scan, "Expected a string");
 	digits = scan->cursor;
 	close = memchr(digits, '"', scan->end - digits);
-	if (close == NULL || !uuid_text_parse(digits, close - digits, uuid))
+	if (close != NULL && uuid_text_parse(digits, close - digits, uuid))
+		scan->cursor = close + 1;
+	else
 		json_scan_fail(scan, "Expected a uuid");
-	scan->cursor = close + 1;
 }
 
 bool
@@ -302,9 +303,10 @@ scan_escape(JsonScan *scan, StringInfo buf)
 		return;
 	}
 	found = memchr(names, *scan->cursor, sizeof(names) - 1);
-	if (found == NULL)
+	if (found != NULL)
+		appendStringInfoChar(buf, values[found - names]);
+	else
 		json_scan_fail(scan, "The escape sequence is unknown");
-	appendStringInfoChar(buf, values[found - names]);
 	scan->cursor++;
 }
 

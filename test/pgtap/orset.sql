@@ -9,7 +9,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS offline_sync;
 \ir ../binary_input.sql
 BEGIN;
-SELECT plan(34);
+SELECT plan(63);
 
 SELECT coalesce(nullif(current_setting('test.seed', true), ''),
                 to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
@@ -193,6 +193,55 @@ SELECT ok(bool_and(outcome::orset::text = outcome AND orset_merge(outcome::orset
 SELECT ok(count(*) FILTER (WHERE outcome ~ '^\{') > 20
           AND count(*) FILTER (WHERE outcome ~ '^22P03:') > 20, 'some mutants pass, some do not')
 FROM mutant;
+
+CREATE FUNCTION pg_temp.wire_context() RETURNS bytea LANGUAGE sql AS $$
+  -- version and format byte, no elements | context | no tags
+  SELECT substr(b, 4, length(b) - 4)
+  FROM orset_send(format('{"elements":{},"context":{"%s":3}}', md5('')::uuid)::orset) AS b
+$$;
+
+-- One by one.  C stands for a context of one replica's counters 1 to 3; a value without
+-- a SQLSTATE is good, and shows what the next ones spoil.
+SELECT is(coalesce(substring(outcome FROM '^([0-9A-Z]{5}):'), 'good'), expected, why)
+FROM (VALUES
+  ('good',  'a set of two',                       '01 10 02 0161 0162'),
+  ('good',  'in any order: of another encoding',  '01 10 02 0162 0161'),
+  ('08P01', 'no version',                         ''),
+  ('22P03', 'nothing but the version',            '01'),
+  ('0A000', 'a later version',                    '02 10 02 0161 0162'),
+  ('22P03', 'a later format',                     '01 20 02 0161 0162'),
+  ('22P03', 'a reserved bit',                     '01 12 02 0161 0162'),
+  ('22P03', 'an element twice',                   '01 10 02 0161 0161'),
+  ('22P03', 'an element too few',                 '01 10 03 0161 0162'),
+  ('22P03', 'an element too many',                '01 10 01 0161 0162'),
+  ('22P03', 'more elements than bytes',           '01 10 c0843d 0161 0162'),
+  ('22P03', 'longer than what is left',           '01 10 01 0261'),
+  ('22P03', 'longer than any may be',             '01 10 01 ffffffffffffffff7f61'),
+  ('22P03', 'a zero byte',                        '01 10 01 0100'),
+  ('22021', 'not text',                           '01 10 01 01ff'),
+  ('good',  'a tag',                              '01 11 01 0161 C 01 02 00 02'),
+  ('22P03', 'no tags, in spite of the mark',      '01 11 01 0161'),
+  ('22P03', 'an empty context',                   '01 11 01 0161 00 00 01'),
+  ('good',  'nothing but a context',              '01 11 00 C 00'),
+  ('22P03', 'an element that nothing supports',   '01 11 01 0161 C 00 00'),
+  ('22P03', 'more tags than announced',           '01 11 01 0161 C 01 04 00 01 00 01'),
+  ('22P03', 'fewer tags than announced',          '01 11 01 0161 C 02 02 00 01 00 01'),
+  ('good',  'two tags, and plain',                '01 11 01 0161 C 02 05 00 01 00 01'),
+  ('22P03', 'twice the same',                     '01 11 01 0161 C 02 05 00 01 00 00'),
+  ('22P03', 'a tag that is not in the context',   '01 11 01 0161 C 01 02 00 04'),
+  ('22P03', 'a tag without a counter',            '01 11 01 0161 C 01 02 00 00'),
+  ('22P03', 'a replica that is not in the context', '01 11 01 0161 C 01 02 01 01'),
+  ('22P03', 'one byte more',                      '01 11 01 0161 C 01 02 00 02 00')
+  ) AS v (expected, why, bytes),
+  LATERAL (SELECT pg_temp.binary_outcome('orset', decode(replace(replace(bytes,
+             'C', encode(pg_temp.wire_context(), 'hex')), ' ', ''), 'hex'))) AS o (outcome);
+
+-- The wire has the client's encoding, in which these two are in the other order.
+SET LOCAL client_encoding = 'WIN1252';
+SELECT ok(orset_send(s) = '\x01100201e40180' AND pg_temp.binary_input('orset', orset_send(s)) = s::text,
+          'elements travel in the client''s encoding')
+FROM (SELECT ARRAY[U&'\20ac', U&'\00e4']::orset AS s) AS t;
+RESET client_encoding;
 
 -- A stored value that is damaged is noticed when it is read: a cast that checks
 -- nothing stands in for a broken disk.

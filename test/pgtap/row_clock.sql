@@ -9,7 +9,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS offline_sync;
 BEGIN;
-SELECT plan(21);
+SELECT plan(62);
 
 SELECT coalesce(nullif(current_setting('test.seed', true), ''),
                 to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
@@ -129,6 +129,55 @@ SELECT is((SELECT count(*) FROM mutant
 SELECT ok(count(*) FILTER (WHERE outcome ~ '^\{') > 20
           AND count(*) FILTER (WHERE outcome ~ '^22P03:') > 20,
           'some mutants pass, some do not') FROM mutant;
+
+-- One by one.  U and V stand for uuids, S for a stamp of replica and node U; a
+-- value without a SQLSTATE is good, and shows what the next ones spoil.
+SELECT is(coalesce(substring(outcome FROM '^([0-9A-Z]{5}):'), 'good'), expected, why)
+FROM (VALUES
+  ('good',  'a clock of one stamp',               '01 13 01 8a01 00 07 U'),
+  ('good',  'and of a device''s stamp',           '01 11 01 8a01 00 07 V U'),
+  ('08P01', 'no version',                         ''),
+  ('22P03', 'nothing but the version',            '01'),
+  ('0A000', 'a later version',                    '02 13 01 8a01 00 07 U'),
+  ('0A000', 'no such version',                    '00 13 01 8a01 00 07 U'),
+  ('22P03', 'a later format',                     '01 23 01 8a01 00 07 U'),
+  ('22P03', 'a reserved bit',                     '01 17 01 8a01 00 07 U'),
+  ('22P03', 'own, but not whole',                 '01 12 01 8a01 00 07 U'),
+  ('22P03', 'too many columns',                   '01 13 c10c 8a01 00 07 U'),
+  ('good',  'as many as there may be',            '01 13 c00c 8a01 00 07 U'),
+  ('22P03', 'a number that is longer than needed', '01 13 01 8a8100 00 07 U'),
+  ('22P03', 'a number that never ends',           '01 13 01 ffffffffffffffffffffff 00 07 U'),
+  ('22P03', 'milliseconds beyond 48 bits',        '01 13 01 80808080808040 00 07 U'),
+  ('22P03', 'a counter beyond 16 bits',           '01 13 01 8a01 808004 07 U'),
+  ('22P03', 'a xid beyond 63 bits',               '01 13 01 8a01 00 80808080808080808001 U'),
+  ('22P03', 'one byte more',                      '01 13 01 8a01 00 07 U 00'),
+  ('22P03', 'the node is there, but the same',    '01 11 01 8a01 00 07 U U'),
+  ('good',  'no stamp',                           '01 10 00 00 00 00 00'),
+  ('good',  'a column without the scope',         '01 10 01 01U 01 S 00 00 01'),
+  ('22P03', 'whole, but not marked so',           '01 10 01 01U 01 S 01 00 01'),
+  ('22P03', 'a column too few',                   '01 10 02 01U 01 S 00 00 01'),
+  ('22P03', 'a run that is too long',             '01 10 01 01U 01 S 00 00 03'),
+  ('22P03', 'a run that could be one with the next', '01 10 02 01U 01 S 00 00 01 01'),
+  ('22P03', 'a last column without a stamp',      '01 10 02 01U 01 S 00 00 01 00'),
+  ('good',  'a column without a stamp before',    '01 10 02 01U 01 S 00 00 00 01'),
+  ('22P03', 'a replica that nobody refers to',    '01 10 01 02UV 01 00 07 8a01 00 00 00 01'),
+  ('22P03', 'replicas in the wrong order',        '01 10 01 02VU 01 02 07 8a01 00 00 00 01'),
+  ('good',  'replicas in the right order',        '01 10 01 02UV 01 02 07 8a01 00 00 00 01'),
+  ('22P03', 'a replica that is not there',        '01 10 01 01U 01 01 07 8a01 00 00 00 01'),
+  ('22P03', 'more replicas than bytes',           '01 10 01 8827U 01 S 00 00 01'),
+  ('22P03', 'more stamps than bytes',             '01 10 01 01U a80a S 00 00 01'),
+  ('good',  'two stamps',                         '01 10 01 01U 02 S 00 01 00 00 02 00 01'),
+  ('22P03', 'twice the same',                     '01 10 01 01U 02 S 00 00 00 00 02 00 01'),
+  ('22P03', 'a stamp that nobody refers to',      '01 10 01 01U 02 S 00 01 00 00 00 00 01'),
+  ('22P03', 'before the beginning of time',       '01 10 01 01U 01 00 07 8b01 00 00 00 01'),
+  ('22P03', 'a scope stamp that is not there',    '01 10 01 01U 01 S 02 00 01'),
+  ('good',  'a floor of one',                     '01 10 01 01U 01 S 01 01 00 01'),
+  ('22P03', 'twice in the floor',                 '01 10 01 01U 01 S 01 02 00 00 01'),
+  ('22P03', 'a floor stamp that is not there',    '01 10 01 01U 01 S 01 01 01 01'),
+  ('22P03', 'a floor too long',                   '01 10 01 01U 01 S 01 e907 00 01')
+  ) AS v (expected, why, bytes),
+  LATERAL (SELECT pg_temp.binary_outcome('row_clock', decode(replace(replace(replace(replace(bytes,
+             'S', '00 07 8a01 00'), 'U', repeat('11', 16)), 'V', repeat('22', 16)), ' ', ''), 'hex'))) AS o (outcome);
 
 -- Size in a tuple.  A device's uuid and a node's, a whole row of 40 columns.
 CREATE TEMP TABLE sized (n int, rc row_clock);
