@@ -63,6 +63,7 @@ static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
 static bool covers_no_node(ServePage *page, const VersionVector *vv);
 static bool needs_base(ServePage *page, const VersionVector *events);
 static bool is_expired(const SyncDevice *device);
+static void keep_header(ServePage *page, DeltaHeader *header);
 
 Datum
 sync_changes_since(PG_FUNCTION_ARGS)
@@ -97,6 +98,7 @@ sync_changes_since(PG_FUNCTION_ARGS)
 		serve_revoked_device(&page);
 	else
 		serve_page(&page, device, since, token, &header);
+	keep_header(&page, &header);
 	SPI_finish();
 
 	page_flush(&page);
@@ -109,6 +111,17 @@ sync_changes_since(PG_FUNCTION_ARGS)
 	result = page_finish(&page, &header);
 	MemoryContextDelete(page.context);
 	PG_RETURN_DELTA_P(result);
+}
+
+/* SPI calls leave their own context current: what was made in it ends with it. */
+static void
+keep_header(ServePage *page, DeltaHeader *header)
+{
+	Size		size = VARSIZE(header->to);
+
+	header->to = memcpy(MemoryContextAlloc(page->context, size), header->to, size);
+	if (header->resume != NULL)
+		header->resume = MemoryContextStrdup(page->context, header->resume);
 }
 
 static void
