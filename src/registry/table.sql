@@ -39,6 +39,19 @@ COMMENT ON TABLE offline_sync.tracked_column IS 'columns of tracked tables, by t
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_table', '');
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.tracked_column', '');
 
+CREATE FUNCTION sync_registry_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_registry_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_registry_changed()
+IS 'trigger that makes every session read the registry again';
+REVOKE ALL ON FUNCTION sync_registry_changed() FROM PUBLIC;
+
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON offline_sync.tracked_table FOR EACH STATEMENT EXECUTE FUNCTION sync_registry_changed();
+ALTER TABLE offline_sync.tracked_table ENABLE ALWAYS TRIGGER registry_changed;
+COMMENT ON TRIGGER registry_changed ON offline_sync.tracked_table
+IS 'makes every session read the registry again';
+
 CREATE FUNCTION sync_enable_table(relation regclass, scope name DEFAULT NULL,
     policies jsonb DEFAULT '{}', options jsonb DEFAULT '{}') RETURNS void
 AS 'MODULE_PATHNAME', 'sync_enable_table'

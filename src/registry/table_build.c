@@ -45,6 +45,7 @@ static Oid	type_oid(Oid schema, const char *name);
 static int32 trigger_table_id(HeapTuple tuple, TupleDesc desc);
 static bool describe(SyncTable *t, Relation rel, const TableSource *source,
 					 const char **problem, bool *is_stale);
+static bool describe_enabling(SyncTable *t, const TrackedTable *row);
 static void describe_columns(SyncTable *t, Relation rel,
 							 const TableSource *source,
 							 int ncolumns, const TrackedColumn *columns,
@@ -331,10 +332,6 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 	t->max_column_id = ncolumns == 0 ? 0 : columns[ncolumns - 1].column_id;
 	t->on_delete = ON_DELETE_DELETE_WINS;
 	t->audit = audit_level_of(row->audit);
-	t->enabled.hlc = row->enabled_hlc;
-	t->enabled.node = *sync_node_uuid_by_id(row->enabled_node);
-	t->enabled.replica = t->enabled.node;
-	t->enabled.xid = row->enabled_xid;
 	t->rank = source->rank;
 	t->nparents = source->nparents;
 	t->parents = palloc(Max(t->nparents, 1) * sizeof(int32));
@@ -345,6 +342,11 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 		*is_stale = true;
 
 	describe_columns(t, rel, source, ncolumns, columns, is_stale);
+	if (!describe_enabling(t, row))
+	{
+		*problem = "was enabled by a node that is not registered";
+		return false;
+	}
 	if (t->clock_attnum == InvalidAttrNumber)
 	{
 		*problem = "has no column \"" SYNC_CLOCK_COLUMN "\" of type row_clock";
@@ -374,6 +376,30 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 	}
 	describe_modes(t);
 	return true;
+}
+
+/*
+ * The stamp of enabling.  False where the node's row is not there (yet): a
+ * restore fills the state tables in any order.
+ */
+static bool
+describe_enabling(SyncTable *t, const TrackedTable *row)
+{
+	int			nnodes;
+	SyncNode   *nodes = sync_node_list(&nnodes);
+	int			i;
+
+	for (i = 0; i < nnodes; i++)
+	{
+		if (nodes[i].id != row->enabled_node)
+			continue;
+		t->enabled.hlc = row->enabled_hlc;
+		t->enabled.node = nodes[i].uuid;
+		t->enabled.replica = nodes[i].uuid;
+		t->enabled.xid = row->enabled_xid;
+		return true;
+	}
+	return false;
 }
 
 static void

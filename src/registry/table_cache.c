@@ -157,7 +157,7 @@ find_by_relid(Oid relid)
 		return NULL;
 	r = registry_get();
 	slot = slot_get(r, entry);
-	if (slot->is_stale && may_write())
+	if (slot->is_stale && slot->table != NULL && may_write())
 	{
 		sync_table_refresh(entry->row.table_id, entry->relid);
 		r = registry_get();
@@ -299,7 +299,8 @@ sync_table_is_stale(int32 table_id)
 	Registry   *r = registry_get();
 	RegistryEntry *entry = registry_find(r, table_id);
 
-	return entry != NULL && slot_get(r, entry)->is_stale;
+	return entry != NULL && slot_get(r, entry)->is_stale &&
+		slot_get(r, entry)->table != NULL;
 }
 
 void

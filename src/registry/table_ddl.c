@@ -46,8 +46,9 @@ static void table_changed(Oid relid, Node *command);
 static bool may_take_away(Node *command);
 static void check_key_type(int32 table_id, const SyncTable *t);
 static void check_policies(int32 table_id, const SyncTable *t);
-static void complete_partitions(int32 table_id, Oid root);
-static void partition_attached(Oid parent, PartitionCmd *attach);
+static void complete_partitions(int32 table_id, Oid partition);
+static void partition_attached(int32 table_id, Oid parent,
+							   PartitionCmd *attach);
 static void partition_detached(PartitionCmd *detach);
 static bool has_rows(Oid relid);
 static Datum missing_tables(bool *is_empty);
@@ -194,14 +195,16 @@ table_changed(Oid relid, Node *command)
 
 	if (table_id == 0)
 		return;
-	if (IsA(command, AlterTableStmt))
+	if (IsA(command, CreateStmt))
+		complete_partitions(table_id, relid);
+	else if (IsA(command, AlterTableStmt))
 	{
 		foreach(lc, ((AlterTableStmt *) command)->cmds)
 		{
 			AlterTableCmd *cmd = lfirst(lc);
 
 			if (cmd->subtype == AT_AttachPartition)
-				partition_attached(relid, (PartitionCmd *) cmd->def);
+				partition_attached(table_id, relid, (PartitionCmd *) cmd->def);
 			else if (cmd->subtype == AT_DetachPartition)
 				partition_detached((PartitionCmd *) cmd->def);
 		}
@@ -216,7 +219,6 @@ table_changed(Oid relid, Node *command)
 		(void) sync_table_by_relid(root);	/* raises, or refreshes */
 	else if (sync_table_is_stale(table_id))
 		sync_table_refresh(table_id, root);
-	complete_partitions(table_id, root);
 }
 
 /* May the command have taken what tracking needs? */
@@ -300,15 +302,16 @@ check_policies(int32 table_id, const SyncTable *t)
  * ----------
  */
 
+/*
+ * Give a new partition, and what is below it, the trigger on TRUNCATE.  Only when
+ * it is created or attached: a restore brings the triggers of all others itself.
+ */
 static void
-complete_partitions(int32 table_id, Oid root)
+complete_partitions(int32 table_id, Oid partition)
 {
-	List	   *members;
+	List	   *members = find_all_inheritors(partition, NoLock, NULL);
 	ListCell   *lc;
 
-	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
-		return;
-	members = find_all_inheritors(root, NoLock, NULL);
 	foreach(lc, members)
 		sync_table_add_truncate_trigger(table_id, lfirst_oid(lc));
 	list_free(members);
@@ -319,7 +322,7 @@ complete_partitions(int32 table_id, Oid root)
  * having been written to it, so no device would get them.
  */
 static void
-partition_attached(Oid parent, PartitionCmd *attach)
+partition_attached(int32 table_id, Oid parent, PartitionCmd *attach)
 {
 	Oid			partition = RangeVarGetRelid(attach->name, NoLock, true);
 	List	   *members;
@@ -343,6 +346,7 @@ partition_attached(Oid parent, PartitionCmd *attach)
 					 errhint("Attach it empty, then insert the rows.")));
 	}
 	list_free(members);
+	complete_partitions(table_id, partition);
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "log/node.h"
 #include "log/state.h"
@@ -23,6 +24,8 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(sync_registry_changed);
 
 static void record_columns(int32 table_id, Relation rel);
 static void update_column(int32 table_id, int32 column_id,
@@ -50,6 +53,24 @@ sync_table_refresh(int32 table_id, Oid relid)
 
 	relation_close(rel, NoLock);
 	sync_table_invalidate(relid);
+}
+
+/*
+ * sync_registry_changed() -> trigger on tracked_table
+ *
+ * For those who write the table by other ways than our functions, which is what
+ * a restore does.
+ */
+Datum
+sync_registry_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as a trigger",
+						"sync_registry_changed")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 void

@@ -28,7 +28,8 @@ extern int32 sync_table_find_id(Oid relid);
  * root; or 0. */
 extern int32 sync_table_find_root(Oid relid, Oid *root);
 
-/* Does the registry's record of the table's columns and name need a refresh? */
+/* Does the registry's record of the table's columns and name need a refresh?  Not
+ * where the table lacks something: it may be in the middle of a restore. */
 extern bool sync_table_is_stale(int32 table_id);
 
 /* 55000: the table is not kept in sync. */
