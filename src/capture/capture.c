@@ -10,6 +10,10 @@
  * written after all (ON CONFLICT, a serialization failure caught) is a spurious
  * log entry, which does no harm.
  *
+ * An UPDATE that moves a row to another partition changes its key (the key has
+ * the partition's columns in it), which is a deletion and an insertion.  It then
+ * fires the triggers of a DELETE and an INSERT as well; they say the same again.
+ *
  * The triggers fire for the writes of an apply, too.  Those are announced in
  * the write set with the clock that was decided for them.
  *
@@ -26,7 +30,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "capture/captured_row.h"
-#include "capture/row_move.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "log/change_log.h"
@@ -124,7 +127,7 @@ sync_capture(PG_FUNCTION_ARGS)
 		result = capture_insert(cr, trigdata);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 		result = capture_update(cr, trigdata);
-	else if (!row_move_is_deletion(cr, trigdata->tg_trigtuple))
+	else
 		capture_delete(cr, trigdata->tg_trigslot);
 	return PointerGetDatum(result);
 }
@@ -219,20 +222,14 @@ static HeapTuple
 capture_insert(CapturedRelation *cr, TriggerData *trigdata)
 {
 	NewRow		row = {trigdata->tg_trigtuple, trigdata->tg_trigslot};
-	Bitmapset  *changes = NULL;
 	RowClock   *clock;
 	RowName		name;
 
 	if (!captured_row_name(cr, row.slot, &name))
 		return row.tuple;		/* a NULL in the key, about to fail */
-
-	clock = cr->is_partition ? row_move_take(cr, row.slot, &changes) : NULL;
-	if (clock != NULL)
-		stamp_changes(cr, &row, NULL, clock, changes);
-	else
-		clock = insert_clock(cr, &row,
-							 write_set_take(cr->table->table_id, name.key.data,
-											name.key.len, false));
+	clock = insert_clock(cr, &row,
+						 write_set_take(cr->table->table_id, name.key.data,
+										name.key.len, false));
 	log_row(cr, &name);
 	new_row_set(&row, cr->clock_attnum,
 				RowClockPGetDatum(row_clock_pack(clock)), false);
@@ -276,10 +273,6 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 		log_row(cr, &old_name);
 		log_row(cr, &new_name);
 	}
-	if (cr->is_partition &&
-		row_move_is_due(cr, trigdata->tg_relation, changes, row.slot))
-		row_move_begin(cr, trigdata->tg_trigtuple, row.slot, clock);
-
 	new_row_set(&row, cr->clock_attnum,
 				RowClockPGetDatum(row_clock_pack(clock)), false);
 	return new_row_form(&row);

@@ -27,6 +27,7 @@
 
 static bool is_tracked_as(Relation rel, const SyncTable *table);
 static void find_attnums(CapturedRelation *cr, Relation rel);
+static bool same_value(const SyncColumn *column, Datum a, Datum b);
 static void push_image_value(JsonbParseState **state, const SyncColumn *column,
 							 char *text);
 
@@ -50,8 +51,6 @@ captured_relation_make(MemoryContext context, Relation rel, const char *table_id
 				 errmsg("capture trigger of table \"%s\" is for another table",
 						RelationGetRelationName(rel))));
 
-	cr->context = context;
-	cr->is_partition = cr->table->relid != RelationGetRelid(rel);
 	find_attnums(cr, rel);
 	MemoryContextSwitchTo(old_context);
 	return cr;
@@ -74,7 +73,7 @@ find_attnums(CapturedRelation *cr, Relation rel)
 	int			i;
 
 	cr->attnums = palloc(Max(t->ncolumns, 1) * sizeof(AttrNumber));
-	if (!cr->is_partition)
+	if (t->relid == RelationGetRelid(rel))
 	{
 		for (i = 0; i < t->ncolumns; i++)
 			cr->attnums[i] = t->columns[i].attnum;
@@ -158,8 +157,8 @@ captured_row_changes(const CapturedRelation *cr, TupleTableSlot *old_slot,
 			continue;
 		old_value = captured_row_value(cr, old_slot, i, &old_isnull);
 		new_value = captured_row_value(cr, new_slot, i, &new_isnull);
-		if (!captured_value_is_same(column, old_value, old_isnull,
-									new_value, new_isnull))
+		if (old_isnull != new_isnull ||
+			(!old_isnull && !same_value(column, old_value, new_value)))
 			changes = bms_add_member(changes, i);
 	}
 	return changes;
@@ -169,12 +168,9 @@ captured_row_changes(const CapturedRelation *cr, TupleTableSlot *old_slot,
  * The same bytes, before anything is fetched from the toast table: an UPDATE
  * that leaves a value alone leaves its toast pointer alone.
  */
-bool
-captured_value_is_same(const SyncColumn *column, Datum a, bool a_isnull,
-					   Datum b, bool b_isnull)
+static bool
+same_value(const SyncColumn *column, Datum a, Datum b)
 {
-	if (a_isnull || b_isnull)
-		return a_isnull && b_isnull;
 	if (column->typbyval)
 		return a == b;
 	if (DatumGetPointer(a) == DatumGetPointer(b))

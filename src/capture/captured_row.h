@@ -19,13 +19,9 @@
 typedef struct CapturedRelation
 {
 	SyncTable  *table;
-	bool		is_partition;
 	AttrNumber	clock_attnum;	/* of _sync, here */
 	AttrNumber *attnums;		/* [table->ncolumns]; a partition's may differ
 								 * from the root's */
-	MemoryContext context;		/* lives as long as the statement, which it
-								 * stands for in row_move.c */
-	struct RowMoveCheck *move_check;	/* of a partition, made when needed */
 } CapturedRelation;
 
 /* How a row is called in the log. */
@@ -55,10 +51,6 @@ extern RowClock *captured_row_clock(const CapturedRelation *cr,
 extern Bitmapset *captured_row_changes(const CapturedRelation *cr,
 									   TupleTableSlot *old_slot,
 									   TupleTableSlot *new_slot);
-
-/* Are two values of a column the same? */
-extern bool captured_value_is_same(const SyncColumn *column, Datum a,
-								   bool a_isnull, Datum b, bool b_isnull);
 
 /* {"<column id>": text or null} of all columns, for a tombstone. */
 extern Datum captured_row_image(const CapturedRelation *cr,
