@@ -42,6 +42,15 @@ ALTER TABLE :note_table DROP CONSTRAINT note_pkey, ADD PRIMARY KEY (id, scope);
 ALTER TABLE :note_table ALTER n TYPE text;
 ALTER TABLE :note_table ALTER id TYPE uuid USING NULL;
 ALTER TABLE :note_table ALTER _sync TYPE text;
+ALTER TABLE :note_table SET UNLOGGED;
+CREATE TABLE child () INHERITS (:note_table);
+CREATE TABLE child (LIKE :note_table);
+ALTER TABLE child INHERIT :note_table;
+DROP TABLE child;
+-- the triggers stay ENABLE ALWAYS
+ALTER TABLE :note_table DISABLE TRIGGER ALL;
+ALTER TABLE :note_table ENABLE TRIGGER ALL;
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = :'note_table'::regclass ORDER BY 1;
 -- but exchanged for the same
 ALTER TABLE :note_table DROP CONSTRAINT note_pkey, ADD CONSTRAINT note_key PRIMARY KEY (id) DEFERRABLE;
 ALTER TABLE :note_table RENAME scope TO team;
@@ -103,6 +112,10 @@ WHERE tgname LIKE '~offline%' AND tgrelid::regclass::text LIKE 'log%'
 ORDER BY tgrelid::regclass::text, tgname;
 TABLE log_triggers;
 SELECT count(*) FROM row_clock_entries('log_2_a', NULL);
+-- all of them fire always, also after a bulk load
+ALTER TABLE log DISABLE TRIGGER USER;
+ALTER TABLE log ENABLE TRIGGER USER;
+SELECT DISTINCT tgenabled FROM log_triggers;
 -- a new partition
 CREATE TABLE log_3 PARTITION OF log FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
 SELECT * FROM log_triggers WHERE tgrelid = 'log_3'::regclass;

@@ -39,23 +39,32 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+/* A table's columns as the registry has them, and which attribute each one is. */
+typedef struct RecordedColumns
+{
+	int			n;
+	TrackedColumn *columns;
+	int		   *match;			/* by attribute, see tracked_column_match */
+} RecordedColumns;
+
 static Oid	extension_schema(Oid extension);
 static Oid	function_oid(Oid schema, const char *name);
 static Oid	type_oid(Oid schema, const char *name);
 static int32 trigger_table_id(HeapTuple tuple, TupleDesc desc);
 static bool describe(SyncTable *t, Relation rel, const TableSource *source,
-					 const char **problem, bool *is_stale);
+					 const RecordedColumns *recorded, const char **problem);
 static bool describe_enabling(SyncTable *t, const TrackedTable *row);
-static void describe_columns(SyncTable *t, Relation rel,
-							 const TableSource *source,
-							 int ncolumns, const TrackedColumn *columns,
-							 bool *is_stale);
+static void describe_columns(SyncTable *t, TupleDesc desc,
+							 const RegistryOids *oids,
+							 const RecordedColumns *recorded);
+static bool is_record_true(Relation rel, const TrackedTable *row,
+						   const RecordedColumns *recorded);
 static void describe_column(SyncColumn *c, Form_pg_attribute att,
 							const TrackedColumn *row,
 							const RegistryOids *oids);
 static void describe_key(SyncTable *t, const RelationKey *key);
-static bool is_recorded_key(const SyncTable *t, int ncolumns,
-							const TrackedColumn *columns);
+static bool is_recorded_key(const SyncTable *t,
+							const RecordedColumns *recorded);
 static void describe_modes(SyncTable *t);
 static void describe_triggers(SyncTable *t, Oid relid,
 							  const RegistryOids *oids);
@@ -267,6 +276,7 @@ sync_table_build(const TableSource *source, MemoryContext *context,
 {
 	static uint64 last_version = 0;
 	Relation	rel;
+	RecordedColumns recorded;
 	MemoryContext old_context;
 	SyncTable  *t;
 	bool		is_complete;
@@ -280,13 +290,18 @@ sync_table_build(const TableSource *source, MemoryContext *context,
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		*partitions = list_delete_first(find_all_inheritors(source->relid, NoLock, NULL));
 
+	recorded.columns = tracked_column_read(source->row->table_id, &recorded.n);
+	recorded.match = tracked_column_match(RelationGetDescr(rel), recorded.n,
+										  recorded.columns);
+	*is_stale = !is_record_true(rel, source->row, &recorded);
+
 	*context = AllocSetContextCreate(CurrentMemoryContext,
 									 "offline_sync tracked table",
 									 ALLOCSET_SMALL_SIZES);
 	old_context = MemoryContextSwitchTo(*context);
 	t = palloc0(sizeof(SyncTable));
 	t->version = ++last_version;
-	is_complete = describe(t, rel, source, problem, is_stale);
+	is_complete = describe(t, rel, source, &recorded, problem);
 	if (is_complete)
 	{
 		ListCell   *lc;
@@ -314,13 +329,11 @@ sync_table_build(const TableSource *source, MemoryContext *context,
  */
 static bool
 describe(SyncTable *t, Relation rel, const TableSource *source,
-		 const char **problem, bool *is_stale)
+		 const RecordedColumns *recorded, const char **problem)
 {
 	const TrackedTable *row = source->row;
 	char	   *schema_name = get_namespace_name(RelationGetNamespace(rel));
 	RelationKey key;
-	int			ncolumns;
-	TrackedColumn *columns = tracked_column_read(row->table_id, &ncolumns);
 
 	t->table_id = row->table_id;
 	t->relid = source->relid;
@@ -329,7 +342,8 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 	t->table_name = pstrdup(RelationGetRelationName(rel));
 	t->qualified_name = quote_qualified_identifier(t->schema_name, t->table_name);
 	t->enabled_columns = row->enabled_columns;
-	t->max_column_id = ncolumns == 0 ? 0 : columns[ncolumns - 1].column_id;
+	t->max_column_id = recorded->n == 0 ? 0 :
+		recorded->columns[recorded->n - 1].column_id;
 	t->on_delete = ON_DELETE_DELETE_WINS;
 	t->audit = audit_level_of(row->audit);
 	t->rank = source->rank;
@@ -337,11 +351,13 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 	t->parents = palloc(Max(t->nparents, 1) * sizeof(int32));
 	if (t->nparents > 0)
 		memcpy(t->parents, source->parents, t->nparents * sizeof(int32));
-	if (strcmp(t->schema_name, row->schema_name) != 0 ||
-		strcmp(t->table_name, row->table_name) != 0)
-		*is_stale = true;
 
-	describe_columns(t, rel, source, ncolumns, columns, is_stale);
+	describe_columns(t, RelationGetDescr(rel), source->oids, recorded);
+	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+	{
+		*problem = "is not a permanent table";
+		return false;
+	}
 	if (!describe_enabling(t, row))
 	{
 		*problem = "was enabled by a node that is not registered";
@@ -359,7 +375,7 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 		*problem = "has no primary key";
 		return false;
 	}
-	if (!is_recorded_key(t, ncolumns, columns))
+	if (!is_recorded_key(t, recorded))
 	{
 		*problem = "has another primary key than when it was enabled";
 		return false;
@@ -403,46 +419,63 @@ describe_enabling(SyncTable *t, const TrackedTable *row)
 }
 
 static void
-describe_columns(SyncTable *t, Relation rel, const TableSource *source,
-				 int ncolumns, const TrackedColumn *columns, bool *is_stale)
+describe_columns(SyncTable *t, TupleDesc desc, const RegistryOids *oids,
+				 const RecordedColumns *recorded)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int		   *match = tracked_column_match(desc, ncolumns, columns);
-	AttrNumber *attnum_of = palloc0(Max(ncolumns, 1) * sizeof(AttrNumber));
+	AttrNumber *attnums = palloc0(Max(recorded->n, 1) * sizeof(AttrNumber));
 	int			i;
 
 	for (i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped)
-			continue;
-		if (strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
-		{
-			if (att->atttypid == source->oids->row_clock)
-				t->clock_attnum = att->attnum;
-		}
-		else if (match[i] < 0)
-			*is_stale = true;
-		else
-		{
-			attnum_of[match[i]] = att->attnum;
-			if (!tracked_column_is_recorded(att, &columns[match[i]]))
-				*is_stale = true;
-		}
+		if (recorded->match[i] >= 0)
+			attnums[recorded->match[i]] = att->attnum;
+		else if (!att->attisdropped && att->atttypid == oids->row_clock &&
+				 strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
+			t->clock_attnum = att->attnum;
 	}
 
-	t->columns = palloc0(Max(ncolumns, 1) * sizeof(SyncColumn));
-	for (i = 0; i < ncolumns; i++)
+	t->columns = palloc0(Max(recorded->n, 1) * sizeof(SyncColumn));
+	for (i = 0; i < recorded->n; i++)
 	{
-		if (attnum_of[i] != InvalidAttrNumber)
+		if (attnums[i] != InvalidAttrNumber)
 			describe_column(&t->columns[t->ncolumns++],
-							TupleDescAttr(desc, attnum_of[i] - 1),
-							&columns[i], source->oids);
-		else if (!columns[i].is_dropped)
-			*is_stale = true;
+							TupleDescAttr(desc, attnums[i] - 1),
+							&recorded->columns[i], oids);
 	}
+	pfree(attnums);
 	index_columns(t, desc->natts);
+}
+
+/* Does the registry say of the table's name and columns what is true? */
+static bool
+is_record_true(Relation rel, const TrackedTable *row,
+			   const RecordedColumns *recorded)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	char	   *schema_name = get_namespace_name(RelationGetNamespace(rel));
+	int			nmatched = 0;
+	int			i;
+
+	if (schema_name == NULL || strcmp(schema_name, row->schema_name) != 0 ||
+		strcmp(RelationGetRelationName(rel), row->table_name) != 0)
+		return false;
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped ||
+			strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) == 0)
+			continue;
+		if (recorded->match[i] < 0 ||
+			!tracked_column_is_recorded(att, &recorded->columns[recorded->match[i]]))
+			return false;
+		nmatched++;
+	}
+	for (i = 0; i < recorded->n; i++)
+		nmatched -= !recorded->columns[i].is_dropped;
+	return nmatched == 0;
 }
 
 bool
@@ -563,18 +596,19 @@ describe_key(SyncTable *t, const RelationKey *key)
 
 /* Is the key what it was?  Stored keys could not be read otherwise. */
 static bool
-is_recorded_key(const SyncTable *t, int ncolumns, const TrackedColumn *columns)
+is_recorded_key(const SyncTable *t, const RecordedColumns *recorded)
 {
 	int			nrecorded = 0;
 	int			i;
 
-	for (i = 0; i < ncolumns; i++)
+	for (i = 0; i < recorded->n; i++)
 	{
-		if (columns[i].key_position == 0)
+		const TrackedColumn *row = &recorded->columns[i];
+
+		if (row->key_position == 0)
 			continue;
-		if (columns[i].key_position > t->nkeys ||
-			t->columns[t->key[columns[i].key_position - 1]].column_id !=
-			columns[i].column_id)
+		if (row->key_position > t->nkeys ||
+			t->columns[t->key[row->key_position - 1]].column_id != row->column_id)
 			return false;
 		nrecorded++;
 	}

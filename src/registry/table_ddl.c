@@ -17,7 +17,9 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -33,6 +35,7 @@
 #include "registry/table_registry.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -43,6 +46,8 @@ static void check_event(FunctionCallInfo fcinfo, const char *event);
 static List *changed_relations(void);
 static List *all_tables(void);
 static void table_changed(Oid relid, Node *command);
+static void subcommand_done(int32 table_id, Oid relid, AlterTableCmd *cmd);
+static void check_not_child(Oid relid);
 static bool may_take_away(Node *command);
 static void check_key_type(int32 table_id, const SyncTable *t);
 static void check_policies(int32 table_id, const SyncTable *t);
@@ -194,20 +199,16 @@ table_changed(Oid relid, Node *command)
 	ListCell   *lc;
 
 	if (table_id == 0)
+	{
+		check_not_child(relid);
 		return;
+	}
 	if (IsA(command, CreateStmt))
 		complete_partitions(table_id, relid);
 	else if (IsA(command, AlterTableStmt))
 	{
 		foreach(lc, ((AlterTableStmt *) command)->cmds)
-		{
-			AlterTableCmd *cmd = lfirst(lc);
-
-			if (cmd->subtype == AT_AttachPartition)
-				partition_attached(table_id, relid, (PartitionCmd *) cmd->def);
-			else if (cmd->subtype == AT_DetachPartition)
-				partition_detached((PartitionCmd *) cmd->def);
-		}
+			subcommand_done(table_id, relid, lfirst(lc));
 	}
 
 	if (sync_table_by_id(table_id) != NULL)
@@ -219,6 +220,67 @@ table_changed(Oid relid, Node *command)
 		(void) sync_table_by_relid(root);	/* raises, or refreshes */
 	else if (sync_table_is_stale(table_id))
 		sync_table_refresh(table_id, root);
+}
+
+/* What one part of ALTER TABLE means to the triggers. */
+static void
+subcommand_done(int32 table_id, Oid relid, AlterTableCmd *cmd)
+{
+	ListCell   *lc;
+
+	switch (cmd->subtype)
+	{
+		case AT_AttachPartition:
+			partition_attached(table_id, relid, (PartitionCmd *) cmd->def);
+			break;
+		case AT_DetachPartition:
+			partition_detached((PartitionCmd *) cmd->def);
+			break;
+		case AT_EnableTrig:
+		case AT_EnableTrigAll:
+		case AT_EnableTrigUser:
+			/* as often follows a bulk load: ours were ENABLE ALWAYS */
+			foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+				sync_table_enable_triggers(lfirst_oid(lc));
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * A child by inheritance shows its rows in its parent, whose triggers they have
+ * not passed.
+ */
+static void
+check_not_child(Oid relid)
+{
+	Relation	rel;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!has_superclass(relid))
+		return;
+	rel = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, InheritsRelidSeqnoIndexId, true, NULL,
+							  lengthof(key), key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Oid			parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+
+		if (get_rel_relkind(parent) == RELKIND_RELATION &&
+			sync_table_find_id(parent) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot inherit from table \"%s\", which is kept in sync",
+							get_rel_name(parent)),
+					 errhint("Use a partitioned table.")));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 }
 
 /* May the command have taken what tracking needs? */
@@ -236,7 +298,7 @@ may_take_away(Node *command)
 		AlterTableType type = ((AlterTableCmd *) lfirst(lc))->subtype;
 
 		if (type == AT_DropColumn || type == AT_DropConstraint ||
-			type == AT_AlterColumnType)
+			type == AT_AlterColumnType || type == AT_SetUnLogged)
 			return true;
 	}
 	return false;

@@ -45,6 +45,9 @@ extern AttrNumber sync_table_check_scope(Relation rel, const char *name);
 extern void sync_table_add_triggers(int32 table_id, Oid relid);
 extern void sync_table_remove_triggers(Oid relid);
 
+/* Make them fire always where they fire on the origin only. */
+extern void sync_table_enable_triggers(Oid relid);
+
 /* Add the trigger on TRUNCATE where a table or partition has none; remove it from
  * a relation and all below. */
 extern void sync_table_add_truncate_trigger(int32 table_id, Oid relid);

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
@@ -18,6 +19,7 @@
 #include "registry/table_registry.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 /* what the comment on the clock column says */
 #define CLOCK_COMMENT	"row clock of offline_sync: who wrote which column when"
@@ -74,6 +76,40 @@ sync_table_add_truncate_trigger(int32 table_id, Oid relid)
 			table, schema, table_id);
 	execute("ALTER TABLE %s ENABLE ALWAYS TRIGGER \"" SYNC_TRUNCATE_TRIGGER "\"",
 			table);
+	SPI_finish();
+}
+
+/*
+ * Make the triggers fire always again where somebody has enabled them otherwise.
+ */
+void
+sync_table_enable_triggers(Oid relid)
+{
+	static const char *const names[] = {SYNC_CAPTURE_TRIGGER, SYNC_TRUNCATE_TRIGGER};
+	Relation	rel = relation_open(relid, NoLock);
+	TriggerDesc *desc = rel->trigdesc;
+	bool		is_to_change[lengthof(names)] = {false};
+	int			i;
+	int			k;
+
+	for (i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		for (k = 0; k < lengthof(names); k++)
+		{
+			if (strcmp(desc->triggers[i].tgname, names[k]) == 0 &&
+				desc->triggers[i].tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+				is_to_change[k] = true;
+		}
+	}
+	relation_close(rel, NoLock);
+
+	SPI_connect();
+	for (k = 0; k < lengthof(names); k++)
+	{
+		if (is_to_change[k])
+			execute("ALTER TABLE %s ENABLE ALWAYS TRIGGER \"%s\"",
+					table_identifier(relid), names[k]);
+	}
 	SPI_finish();
 }
 
