@@ -106,7 +106,7 @@ typedef struct DeltaParser
 	DeltaBuilder builder;
 	DeltaHeader header;
 	int			members;		/* mask of what was given */
-	int64		next_seq;
+	uint64		next_seq;		/* that the next change must have */
 
 	/* numbers (from 1) of the first changes that ... */
 	int			first_with_seq;
@@ -231,7 +231,7 @@ fail(JsonTokens *t, int sqlstate, const char *fmt,...)
 	if (error == NULL)
 		return false;
 	error->sqlstate = sqlstate;
-	error->position = t->lex->token_start == NULL ? 0 :
+	error->position = t->lex->token_start == NULL ? -1 :
 		(int) (t->lex->token_start - t->input);
 	error->hint[0] = '\0';
 	va_start(args, fmt);
@@ -289,12 +289,15 @@ next_token(JsonTokens *t)
 static bool
 unexpected_token(JsonTokens *t, const char *wanted)
 {
-	if (t->lex->token_type == JSON_TOKEN_END)
+	JsonLexContext *lex = t->lex;
+	const char *quote;
+
+	if (lex->token_type == JSON_TOKEN_END)
 		return fail(t, MALFORMED, "JSON ends where %s is expected", wanted);
-	return fail(t, MALFORMED, "\"%.*s\" found where %s is expected",
-				delta_clip(t->lex->token_start,
-						   t->lex->token_terminator - t->lex->token_start),
-				t->lex->token_start, wanted);
+	quote = lex->token_type == JSON_TOKEN_STRING ? "" : "\"";
+	return fail(t, MALFORMED, "%s%.*s%s found where %s is expected", quote,
+				delta_clip(lex->token_start, lex->token_terminator - lex->token_start),
+				lex->token_start, quote, wanted);
 }
 
 /* The current token must be this one: pass it. */
@@ -608,7 +611,8 @@ delta_parse_json(const char *json, Size len, const DeltaLimits *limits,
 		if (strcmp(checksum, p.header.checksum) != 0)
 		{
 			delta_set_error(error, MALFORMED, -1,
-							"delta has checksum \"%s\", but its content has \"%s\"",
+							"delta has checksum \"%.*s\", but its content has \"%s\"",
+							delta_clip(p.header.checksum, strlen(p.header.checksum)),
 							p.header.checksum, checksum);
 			return NULL;
 		}
@@ -983,14 +987,11 @@ check_seq(DeltaParser *p, int mask, const DeltaChange *change)
 		p->first_with_seq = number;
 		p->header.first_seq = change->seq;
 	}
-	else if (change->seq != p->next_seq)
+	else if ((uint64) change->seq != p->next_seq)
 		return fail(&p->t, MALFORMED,
-					"change %d has seq " INT64_FORMAT " where " INT64_FORMAT " is expected",
+					"change %d has seq " INT64_FORMAT " where " UINT64_FORMAT " is expected",
 					number, change->seq, p->next_seq);
-	if (change->seq == PG_INT64_MAX)
-		p->next_seq = 0;
-	else
-		p->next_seq = change->seq + 1;
+	p->next_seq = (uint64) change->seq + 1;
 	return true;
 }
 
