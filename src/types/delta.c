@@ -398,6 +398,21 @@ delta_reader_init(DeltaReader *reader, const DeltaData *delta)
 		raise_damaged(problem);
 }
 
+/* Only the size is looked at, so that comparing and hashing cost little. */
+Size
+delta_canonical_size(const DeltaData *delta)
+{
+	const char *start = VARDATA_ANY(delta);
+	const char *end = start + VARSIZE_ANY_EXHDR(delta);
+	const char *cursor = start + DELTA_MAGIC_SIZE + 1;
+	uint64		body_size;
+
+	if (cursor > end || !varint_get(&cursor, end, &body_size) ||
+		body_size > (Size) (end - cursor))
+		raise_damaged("they are cut off");
+	return cursor - start + body_size;
+}
+
 bool
 delta_reader_next(DeltaReader *reader, DeltaChange *change)
 {

@@ -66,8 +66,8 @@
 /* Limits of the format itself. */
 #define DELTA_MAX_TABLE_NAME	(2 * NAMEDATALEN)	/* bytes; schema.table */
 #define DELTA_MAX_COLUMN_NAME	(NAMEDATALEN - 1)
-#define DELTA_MAX_NAMES			65536	/* different tables, and columns, in one
-										 * delta */
+#define DELTA_MAX_NAMES			65536	/* different tables, and columns, in
+										 * one delta */
 #define DELTA_MAX_ELEMENTS		10000000	/* of one list */
 #define DELTA_MAX_DEPTH			1000	/* nesting of a JSON value */
 #define DELTA_MAX_SIGNATURE		512 /* bytes */
@@ -120,7 +120,8 @@ typedef struct DeltaBuilder
 	int			ncells;
 	int			maxcells;
 	DeltaCell  *cells;
-	uint32	   *key_used;		/* per column: last change + 1 that has it as key */
+	uint32	   *key_used;		/* per column: last change + 1 that has it as
+								 * key */
 	uint32	   *cell_used;		/* the same for cells ... */
 	uint8	   *cell_ops;		/* ... and by which ops */
 	int			maxused;
@@ -171,6 +172,9 @@ extern void delta_list_put(char *p, const DeltaString *strings, int n);
 
 /* The database's encoding, with SQL_ASCII as itself. */
 extern int	delta_server_encoding(void);
+
+/* How many of the bytes as they are stored are canonical bytes: the first. */
+extern Size delta_canonical_size(const DeltaData *delta);
 
 /* The canonical bytes in UTF-8, and their checksum. */
 extern void delta_canonical_bytes(StringInfo buf, const DeltaData *delta);

@@ -654,7 +654,7 @@ static bool
 parse_delta_member(DeltaParser *p, DeltaMember member)
 {
 	DeltaHeader *header = &p->header;
-	int64		number;
+	int64		number = 0;
 
 	switch (member)
 	{
@@ -1553,7 +1553,7 @@ format_header(StringInfo buf, const DeltaHeader *header)
 static void
 format_hlc(StringInfo buf, Hlc hlc)
 {
-	char		text[HLC_TEXT_SIZE];
+	char text[	HLC_TEXT_SIZE];
 	int			len = hlc_format(hlc, text);
 
 	appendStringInfoString(buf, ",\"hlc\":\"");

@@ -52,10 +52,8 @@ PG_FUNCTION_INFO_V1(delta_changes);
 
 static void get_limits(DeltaLimits *limits);
 static DeltaData *parse_bytes(const char *bytes, Size len);
-static void get_canonical(FunctionCallInfo fcinfo, int arg, const char **bytes,
-						  Size *len);
 static void get_header(FunctionCallInfo fcinfo, DeltaHeader *header);
-static bool is_same(FunctionCallInfo fcinfo);
+static bool is_same(const DeltaData *a, const DeltaData *b);
 static void change_row(const DeltaReader *reader, const DeltaChange *change,
 					   Datum *values, bool *nulls);
 static Datum jsonb_datum(const StringInfoData *json);
@@ -178,60 +176,60 @@ sync_canonical_bytes(PG_FUNCTION_ARGS)
 
 /* ---- equality: of the content, whatever its seals ---- */
 
-static void
-get_canonical(FunctionCallInfo fcinfo, int arg, const char **bytes, Size *len)
-{
-	DeltaData  *delta = PG_GETARG_DELTA_P(arg);
-	DeltaReader reader;
-
-	delta_reader_init(&reader, delta);
-	*bytes = VARDATA_ANY(delta);
-	*len = reader.end - *bytes;
-}
-
 static bool
-is_same(FunctionCallInfo fcinfo)
+is_same(const DeltaData *a, const DeltaData *b)
 {
-	const char *a;
-	const char *b;
-	Size		alen;
-	Size		blen;
+	Size		size = delta_canonical_size(a);
 
-	get_canonical(fcinfo, 0, &a, &alen);
-	get_canonical(fcinfo, 1, &b, &blen);
-	return alen == blen && memcmp(a, b, alen) == 0;
+	return size == delta_canonical_size(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), size) == 0;
 }
 
 Datum
 delta_eq(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(is_same(fcinfo));
+	DeltaData  *a = PG_GETARG_DELTA_P(0);
+	DeltaData  *b = PG_GETARG_DELTA_P(1);
+	bool		result = is_same(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	PG_RETURN_BOOL(result);
 }
 
 Datum
 delta_ne(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!is_same(fcinfo));
+	DeltaData  *a = PG_GETARG_DELTA_P(0);
+	DeltaData  *b = PG_GETARG_DELTA_P(1);
+	bool		result = !is_same(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	PG_RETURN_BOOL(result);
 }
 
 Datum
 delta_hash(PG_FUNCTION_ARGS)
 {
-	const char *bytes;
-	Size		len;
+	DeltaData  *delta = PG_GETARG_DELTA_P(0);
+	Datum		result = hash_any((const unsigned char *) VARDATA_ANY(delta),
+								  delta_canonical_size(delta));
 
-	get_canonical(fcinfo, 0, &bytes, &len);
-	return hash_any((const unsigned char *) bytes, len);
+	PG_FREE_IF_COPY(delta, 0);
+	return result;
 }
 
 Datum
 delta_hash_extended(PG_FUNCTION_ARGS)
 {
-	const char *bytes;
-	Size		len;
+	DeltaData  *delta = PG_GETARG_DELTA_P(0);
+	Datum		result = hash_any_extended((const unsigned char *) VARDATA_ANY(delta),
+										   delta_canonical_size(delta),
+										   PG_GETARG_INT64(1));
 
-	get_canonical(fcinfo, 0, &bytes, &len);
-	return hash_any_extended((const unsigned char *) bytes, len, PG_GETARG_INT64(1));
+	PG_FREE_IF_COPY(delta, 0);
+	return result;
 }
 
 /* ---- accessors of the header ---- */

@@ -54,7 +54,6 @@ static bool check_used(WireChecker *c);
 static bool check_groups(WireChecker *c);
 static int	compare_groups(const void *a, const void *b);
 static bool malformed(WireChecker *c, const char *what);
-static Size canonical_size(const DeltaData *delta);
 
 /* The encoding of the wire form: UTF-8, but in a database that does not know its
  * own. */
@@ -402,16 +401,6 @@ check_groups(WireChecker *c)
 
 /* ---- formatting ---- */
 
-/* From the magic to the end of the body, in the delta as it is stored. */
-static Size
-canonical_size(const DeltaData *delta)
-{
-	DeltaReader reader;
-
-	delta_reader_init(&reader, delta);
-	return reader.end - VARDATA_ANY(delta);
-}
-
 static const DeltaData *
 in_wire_encoding(const DeltaData *delta)
 {
@@ -431,7 +420,7 @@ void
 delta_canonical_bytes(StringInfo buf, const DeltaData *delta)
 {
 	delta = in_wire_encoding(delta);
-	appendBinaryStringInfo(buf, VARDATA_ANY(delta), canonical_size(delta));
+	appendBinaryStringInfo(buf, VARDATA_ANY(delta), delta_canonical_size(delta));
 }
 
 void
@@ -441,7 +430,7 @@ delta_format_checksum(const DeltaData *delta, char *result)
 
 	delta = in_wire_encoding(delta);
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, VARDATA_ANY(delta), canonical_size(delta));
+	COMP_CRC32C(crc, VARDATA_ANY(delta), delta_canonical_size(delta));
 	FIN_CRC32C(crc);
 	snprintf(result, DELTA_CHECKSUM_SIZE, "crc32c:%08x", crc);
 }
@@ -522,7 +511,7 @@ delta_transcode(const DeltaData *delta, int from, int to)
 		if (change.table >= 0)
 		{
 			DeltaString name = {reader.tables[change.table].data,
-				reader.tables[change.table].len};
+			reader.tables[change.table].len};
 
 			transcode_bytes(&name.data, &name.len, from, to);
 			change.table = delta_builder_table(&b, name.data, name.len);
