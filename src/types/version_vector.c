@@ -510,14 +510,17 @@ builder_append(VVBuilder *b, const pg_uuid_t *replica, uint64 lo, uint64 hi,
 		return;
 
 	/* counters often come one after the other: widen the last stretch */
-	op = b->noperations > 0 ? &b->operations[b->noperations - 1] : NULL;
-	if (op != NULL && op->is_removal == is_removal &&
-		lo <= op->hi + 1 && hi >= op->lo - 1 &&
-		replica_compare(&op->replica, replica) == 0)
+	if (b->noperations > 0)
 	{
-		op->lo = Min(op->lo, lo);
-		op->hi = Max(op->hi, hi);
-		return;
+		op = &b->operations[b->noperations - 1];
+		if (op->is_removal == is_removal &&
+			lo <= op->hi + 1 && hi >= op->lo - 1 &&
+			replica_compare(&op->replica, replica) == 0)
+		{
+			op->lo = Min(op->lo, lo);
+			op->hi = Max(op->hi, hi);
+			return;
+		}
 	}
 
 	if (b->noperations == b->maxoperations)

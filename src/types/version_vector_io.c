@@ -175,10 +175,9 @@ static bool
 scan_entry(Scanner *s, VVBuilder *builder)
 {
 	pg_uuid_t	replica;
-	Scanner		inner;
 	const char *str;
 	int			len;
-	uint64		base;
+	uint64		base = 0;
 
 	skip_space(s);
 	if (!scan_string(s, &str, &len))
@@ -192,13 +191,16 @@ scan_entry(Scanner *s, VVBuilder *builder)
 
 	if (s->p < s->end && *s->p == '"')
 	{
+		Scanner		outer;
+
 		if (!scan_string(s, &str, &len))
 			return fail(s, "unterminated string");
-		inner.p = str;
-		inner.end = str + len;
-		inner.error = NULL;
-		if (!scan_counters(&inner, &replica, builder))
-			return fail(s, inner.error);
+		outer = *s;
+		s->p = str;
+		s->end = str + len;
+		if (!scan_counters(s, &replica, builder))
+			return false;
+		*s = outer;
 		return true;
 	}
 	if (!scan_counter(s, &base))
@@ -226,7 +228,7 @@ scan_string(Scanner *s, const char **str, int *len)
 static bool
 scan_counters(Scanner *s, const pg_uuid_t *replica, VVBuilder *builder)
 {
-	uint64		base;
+	uint64		base = 0;
 
 	if (!scan_counter(s, &base))
 		return false;
@@ -245,7 +247,7 @@ scan_counters(Scanner *s, const pg_uuid_t *replica, VVBuilder *builder)
 static bool
 scan_piece(Scanner *s, const pg_uuid_t *replica, VVBuilder *builder)
 {
-	uint64		lo,
+	uint64		lo = 0,
 				hi;
 
 	if (!scan_counter(s, &lo))
@@ -301,12 +303,10 @@ take(Scanner *s, char c)
 	return true;
 }
 
-/* The first error is kept. */
 static bool
 fail(Scanner *s, const char *error)
 {
-	if (s->error == NULL)
-		s->error = error;
+	s->error = error;
 	return false;
 }
 
@@ -318,7 +318,7 @@ version_vector_in(PG_FUNCTION_ARGS)
 	const char *error;
 	VersionVector *vv = vv_parse(str, strlen(str), &error);
 
-	if (vv == NULL)
+	if (error != NULL)
 		ereturn(fcinfo->context, (Datum) 0,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid input syntax for type %s: \"%s\"",
@@ -399,7 +399,7 @@ vv_unpack(const char **cursor, const char *end)
 	(void) varint_get(&start, end, &nentries);
 	for (i = 0; i < nentries; i++, entry++)
 	{
-		uint64		n,
+		uint64		n = 0,
 					last = 0;
 
 		(void) unpack_entry(&start, end, &entry->replica, &n);
