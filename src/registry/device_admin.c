@@ -23,6 +23,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "log/change_log.h"
 #include "log/node.h"

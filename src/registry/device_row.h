@@ -10,6 +10,7 @@
 #define OFFLINE_SYNC_DEVICE_ROW_H
 
 #include "access/htup.h"
+#include "compat.h"
 #include "registry/device.h"
 #include "types/version_vector.h"
 #include "utils/relcache.h"
