@@ -206,8 +206,8 @@ extern void delta_writer_end(DeltaWriter *w);
 extern int	delta_writer_count(const DeltaWriter *w);
 extern Size delta_writer_size(const DeltaWriter *w);
 
-/* header: replica, from, to, hlc, schema_version, is_served, has_more, is_reset,
- * resume are taken; the rest is derived. */
+/* header: replica, from, to, hlc, schema_version, has_more, is_reset, resume are
+ * taken; is_served is true; the rest is derived. */
 extern DeltaData *delta_writer_finish(DeltaWriter *w, const DeltaHeader *header);
 
 /* ---- parsing from outside; pure ---- */

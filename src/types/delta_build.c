@@ -538,7 +538,7 @@ encode_header(StringInfo buf, DeltaBuilder *b, const DeltaHeader *header,
 		varint_append(buf, header->first_seq);
 }
 
-/* order[new] = old; the result is [old] = new, NULL where nothing changes. */
+/* order[new] = old; the result is [old] = new. */
 static int *
 invert_order(const int *order, int n)
 {
@@ -815,6 +815,8 @@ delta_writer_finish(DeltaWriter *w, const DeltaHeader *header)
 {
 	DeltaHeader taken = *header;
 
+	/* changes without seq make a served delta, an answer's corrections too */
+	taken.is_served = true;
 	taken.first_seq = 0;
 	taken.checksum = NULL;
 	taken.signature = NULL;

@@ -8,7 +8,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS offline_sync;
 BEGIN;
-SELECT plan(21);
+SELECT plan(23);
 
 SELECT coalesce(nullif(current_setting('test.seed', true), ''),
                 to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
@@ -202,6 +202,13 @@ SELECT is((SELECT string_agg(DISTINCT outcome, ' ') FROM altered
 SELECT ok(count(*) FILTER (WHERE outcome = 'delta') > 100
           AND count(*) FILTER (WHERE outcome = '22P03') > 100, 'both happened')
 FROM altered;
+
+-- the door that drivers use
+\ir ../binary_input.sql
+SELECT is(pg_temp.binary_outcome('delta', delta_send(value)), value::text, 'the receive function takes what the send function gives')
+FROM batch WHERE delta = 21;
+SELECT matches(pg_temp.binary_outcome('delta', substring(delta_send(value) FROM 2)), '^22P03: ', 'and nothing else')
+FROM batch WHERE delta = 21;
 
 -- the same with text
 CREATE FUNCTION pg_temp.text_outcome(json text) RETURNS text LANGUAGE plpgsql AS $$
