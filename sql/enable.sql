@@ -1,6 +1,10 @@
 --
 -- Enabling and disabling tables
 --
+SELECT current_database() AS original \gset
+CREATE DATABASE regress_sync_enable;     -- other tests' tables are not in the way
+\c regress_sync_enable
+CREATE EXTENSION offline_sync;
 SELECT coalesce(max(table_id), 0) AS base FROM offline_sync.tracked_table \gset
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN positive AS int CHECK (value > 0);
@@ -204,3 +208,6 @@ DROP TYPE mood;
 DROP DOMAIN positive;
 DROP ROLE regress_sync_stranger;
 SELECT count(*) FROM sync_tables WHERE table_id > :base;
+
+\c :original
+DROP DATABASE regress_sync_enable;

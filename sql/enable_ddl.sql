@@ -1,6 +1,10 @@
 --
 -- What DDL does to tables that are kept in sync
 --
+SELECT current_database() AS original \gset
+CREATE DATABASE regress_sync_enable_ddl;     -- other tests' tables are not in the way
+\c regress_sync_enable_ddl
+CREATE EXTENSION offline_sync;
 CREATE FUNCTION registered(table_id int) RETURNS TABLE (id int, name text, type text, dropped boolean)
 LANGUAGE sql AS $$
   SELECT column_id, column_name, type_name, is_dropped FROM offline_sync.tracked_column c
@@ -152,3 +156,6 @@ SELECT count(*) FROM sync_tables WHERE table_id >= :note;
 SELECT count(*) FROM offline_sync.tracked_table WHERE is_enabled AND table_id >= :note;
 DROP SCHEMA "One" CASCADE;
 DROP FUNCTION registered(int);
+
+\c :original
+DROP DATABASE regress_sync_enable_ddl;

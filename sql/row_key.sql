@@ -2,6 +2,10 @@
 -- Keys of rows as bytes: one row has one key, however its value is spelled and
 -- whatever its type becomes
 --
+SELECT current_database() AS original \gset
+CREATE DATABASE regress_sync_row_key;     -- other tests' tables are not in the way
+\c regress_sync_row_key
+CREATE EXTENSION offline_sync;
 CREATE DOMAIN own_uuid AS uuid;
 CREATE TABLE spelling (n int GENERATED ALWAYS AS IDENTITY, type text, value text, settings text, key bytea);
 
@@ -60,3 +64,6 @@ SELECT encode(key, 'escape') AS key FROM offline_sync.tombstone WHERE table_id =
 DROP TABLE spelling, composite;
 DROP PROCEDURE find_keys();
 DROP DOMAIN own_uuid;
+
+\c :original
+DROP DATABASE regress_sync_row_key;
