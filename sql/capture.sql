@@ -32,6 +32,27 @@ CREATE FUNCTION key_of(id text) RETURNS bytea LANGUAGE sql AS $$
     SELECT decode(lpad(to_hex(octet_length(id)), 2, '0'), 'hex') || convert_to(id, 'UTF8')
 $$;
 
+-- the log with one row for each entry
+CREATE FUNCTION unshared(nkeys int, shared bytea) RETURNS SETOF bytea LANGUAGE plpgsql AS $$
+DECLARE
+    place int := 1;
+    len int;
+BEGIN
+    IF nkeys = 1 THEN
+        RETURN NEXT shared;
+        RETURN;
+    END IF;
+    FOR i IN 1 .. nkeys LOOP
+        len := get_byte(shared, place - 1);
+        RETURN NEXT substr(shared, place + 1, len);
+        place := place + 1 + len;
+    END LOOP;
+    ASSERT place = length(shared) + 1;
+END $$;
+CREATE VIEW entry AS
+SELECT l.scope, l.node, l.xid, l.part, l.table_id, u.key
+FROM offline_sync.change_log l, unshared(l.nkeys, l.key) AS u(key);
+
 -- the columns of a table that have stamps of their own
 CREATE FUNCTION stamped(rel regclass) RETURNS TABLE (column_id int, column_name text)
 LANGUAGE sql AS $$
@@ -45,8 +66,8 @@ $$;
 CREATE FUNCTION problems(rel regclass) RETURNS TABLE (problem text, id text)
 LANGUAGE sql AS $$
     WITH start AS (SELECT xid FROM mark),
-    entry AS (
-        SELECT l.scope, l.key, l.xid FROM offline_sync.change_log l
+    fresh AS (
+        SELECT l.scope, l.key, l.xid FROM entry l
         JOIN offline_sync.node n ON n.id = l.node
         WHERE l.table_id = table_id_of(rel) AND l.xid >= (SELECT xid FROM start)
           AND n.node = sync_node()
@@ -70,12 +91,12 @@ LANGUAGE sql AS $$
     SELECT 'no log entry in ' || scope, p.id
     FROM pair p CROSS JOIN LATERAL (VALUES ((p.a).scope), ((p.b).scope)) v(scope)
     WHERE p.has_changed AND scope IS NOT NULL
-      AND NOT EXISTS (SELECT FROM entry e WHERE e.scope = v.scope AND e.key = key_of(p.id))
+      AND NOT EXISTS (SELECT FROM fresh e WHERE e.scope = v.scope AND e.key = key_of(p.id))
     UNION ALL
     SELECT 'a stamp without a log entry', p.id
     FROM pair p, LATERAL stamps(rel, (p.a).clock) s
     WHERE p.is_there AND (p.a).scope IS NOT NULL AND s.pos >= (SELECT xid FROM start)
-      AND NOT EXISTS (SELECT FROM entry e
+      AND NOT EXISTS (SELECT FROM fresh e
                       WHERE e.scope = (p.a).scope AND e.key = key_of(p.id) AND e.xid = s.pos)
     UNION ALL
     SELECT 'no stamp for column ' || column_id, c.id FROM cell c
@@ -150,7 +171,7 @@ END $$;
 
 -- entries of one table in the log
 CREATE FUNCTION entries(rel regclass) RETURNS bigint LANGUAGE sql AS $$
-    SELECT count(*) FROM offline_sync.change_log WHERE table_id = table_id_of(rel)
+    SELECT count(*) FROM entry WHERE table_id = table_id_of(rel)
 $$;
 
 CREATE FUNCTION buried(rel regclass) RETURNS bigint LANGUAGE sql AS $$
@@ -312,7 +333,7 @@ DO $$ BEGIN
     END LOOP;
 END $$;
 SELECT captured('item');
-SELECT count(*) FROM offline_sync.change_log WHERE scope = 'loop';
+SELECT count(*) FROM entry WHERE scope = 'loop';
 -- more deletions than a part holds inside a subtransaction, one of a row that the
 -- transaction has deleted outside of it already
 BEGIN;
@@ -329,7 +350,7 @@ WHERE t.key = key_of('1001') AND t.table_id = table_id_of('item');
 INSERT INTO item (id, scope, n) SELECT i, 'part' || i % 3, i FROM generate_series(10000, 13499) i;
 SELECT captured('item');
 SELECT scope, count(*), count(DISTINCT part) AS parts, count(DISTINCT xid) AS transactions
-FROM offline_sync.change_log WHERE scope LIKE 'part%' GROUP BY scope ORDER BY scope;
+FROM entry WHERE scope LIKE 'part%' GROUP BY scope ORDER BY scope;
 -- rows that arrive by replication are changes too
 SET session_replication_role = replica;
 UPDATE item SET title = 'replicated' WHERE id = 2;
@@ -358,14 +379,14 @@ CREATE TABLE note (id int PRIMARY KEY, item int REFERENCES item ON DELETE CASCAD
                    parent int REFERENCES note ON DELETE SET NULL);
 SELECT sync_enable_table('note');
 INSERT INTO note VALUES (1, 2, NULL), (2, 40, NULL), (3, 40, 2);
-SELECT watch('note');
+SELECT watch('note', NULL);
 UPDATE item SET id = 41 WHERE id = 40;
 SELECT captured('note', NULL);
 DELETE FROM note WHERE id = 2;
 SELECT captured('note', NULL);
 DELETE FROM item WHERE id IN (2, 41);
 SELECT captured('note', NULL);
-SELECT count(*) AS in_scope FROM offline_sync.change_log
+SELECT count(*) AS in_scope FROM entry
 WHERE table_id = table_id_of('note') AND scope = '' AND key = key_of('3');
 
 -- ---------------------------------------------------------------------------
@@ -407,7 +428,7 @@ CREATE VIEW part_keys AS
 SELECT p.*, tableoid::regclass::text AS partition, key_of(id::text, region) AS key FROM part p;
 -- every row has stamps only of positions at which it was logged in its scope
 CREATE FUNCTION logged() RETURNS boolean LANGUAGE sql AS $$
-    SELECT bool_and(EXISTS (SELECT FROM offline_sync.change_log l
+    SELECT bool_and(EXISTS (SELECT FROM entry l
                             WHERE l.table_id = table_id_of('part') AND l.key = p.key
                               AND l.scope = p.scope AND l.xid = s.pos))
     FROM part_keys p, stamps('part'::regclass, p._sync) s

@@ -5,8 +5,8 @@
  *
  * Collecting is cheap, since it happens once for each row written: the key is
  * copied, and an entry that is there already is not repeated.  The entries of a
- * part are sorted by scope before they are written, so that neighbours in the
- * heap are neighbours in the index.
+ * part that have scope and table in common share rows of the log as far as they
+ * fit: what a bulk write pays for is the row and its index entry.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 #include "log/pending.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "types/varint.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -34,8 +35,12 @@
 #define Anum_change_log_xid		3
 #define Anum_change_log_part	4
 #define Anum_change_log_table_id 5
-#define Anum_change_log_key		6
-#define Natts_change_log		6
+#define Anum_change_log_nkeys	6
+#define Anum_change_log_key		7
+#define Natts_change_log		7
+
+/* keys that share a row take at most this much, so that it is not toasted */
+#define MAX_SHARED_KEYS_SIZE	1500
 
 struct ChangeLogScan
 {
@@ -45,16 +50,23 @@ struct ChangeLogScan
 	Snapshot	snapshot;
 	text	   *scope;			/* NULL: events */
 	int32		node;
-	uint64		from_xid;		/* of the stretch being scanned */
-	uint64		to_xid;
+	uint64		to_xid;			/* end of the stretch being scanned */
 	uint64		last_xid;		/* end of the whole scan */
-	bytea	   *key;			/* a detoasted copy to be freed, or NULL */
+	ChangeLogEntry row;			/* the current row; key: the next one in it */
+	const char *end;			/* of its keys */
+	int			nkeys;			/* left in it */
+	bool		is_shared;		/* by several keys, each with its length */
+	bytea	   *copy;			/* its keys detoasted, to be freed, or NULL */
 };
 
 static bool same_scope(const text *a, const text *b);
 static text *share_scope(const PendingLevel *level, const text *scope);
 static int	compare_entries(const void *a, const void *b);
 
+static int	count_shared(const PendingEntry *entry, int n);
+static bytea *share_keys(const PendingEntry *entry, int n);
+
+static bool next_row(ChangeLogScan *scan);
 static void scope_key(ScanKey key, const text *scope);
 static void node_key(ScanKey key, int32 node);
 static void begin_stretch(ChangeLogScan *scan, uint64 from_xid, uint64 to_xid,
@@ -132,6 +144,7 @@ change_log_write(PendingLevel *level, int32 node, uint64 xid, int32 part)
 	StateWriter *writer = state_writer_begin("change_log");
 	Datum		values[Natts_change_log];
 	bool		nulls[Natts_change_log] = {false};
+	int			nkeys;
 	int			i;
 
 	qsort(level->entries, level->nentries, sizeof(PendingEntry),
@@ -139,17 +152,59 @@ change_log_write(PendingLevel *level, int32 node, uint64 xid, int32 part)
 	values[Anum_change_log_node - 1] = Int32GetDatum(node);
 	values[Anum_change_log_xid - 1] = UInt64GetDatum(xid);
 	values[Anum_change_log_part - 1] = Int32GetDatum(part);
-	for (i = 0; i < level->nentries; i++)
+	for (i = 0; i < level->nentries; i += nkeys)
 	{
 		PendingEntry *entry = &level->entries[i];
 
+		nkeys = count_shared(entry, level->nentries - i);
 		values[Anum_change_log_scope - 1] = PointerGetDatum(entry->scope);
 		nulls[Anum_change_log_scope - 1] = entry->scope == NULL;
 		values[Anum_change_log_table_id - 1] = Int32GetDatum(entry->table_id);
-		values[Anum_change_log_key - 1] = PointerGetDatum(entry->key);
+		values[Anum_change_log_nkeys - 1] = Int32GetDatum(nkeys);
+		values[Anum_change_log_key - 1] =
+			PointerGetDatum(nkeys == 1 ? entry->key : share_keys(entry, nkeys));
 		state_writer_put(writer, values, nulls);
 	}
 	state_writer_end(writer);
+}
+
+/* How many of the n entries from this one on go into one row. */
+static int
+count_shared(const PendingEntry *entry, int n)
+{
+	Size		size = 0;
+	int			i;
+
+	if (entry->table_id == CHANGE_LOG_EVENT)
+		return 1;
+	for (i = 0; i < n; i++)
+	{
+		size += VARINT_MAX_SIZE + VARSIZE(entry[i].key) - VARHDRSZ;
+		if (entry[i].table_id != entry->table_id ||
+			!same_scope(entry[i].scope, entry->scope) ||
+			size > MAX_SHARED_KEYS_SIZE)
+			break;
+	}
+	return Max(i, 1);
+}
+
+static bytea *
+share_keys(const PendingEntry *entry, int n)
+{
+	StringInfoData buf;
+	int			i;
+
+	initStringInfo(&buf);
+	appendStringInfoSpaces(&buf, VARHDRSZ);
+	for (i = 0; i < n; i++)
+	{
+		int			len = VARSIZE(entry[i].key) - VARHDRSZ;
+
+		varint_append(&buf, len);
+		appendBinaryStringInfo(&buf, VARDATA(entry[i].key), len);
+	}
+	SET_VARSIZE(buf.data, buf.len);
+	return (bytea *) buf.data;
 }
 
 static bool
@@ -173,23 +228,26 @@ share_scope(const PendingLevel *level, const text *scope)
 	return DatumGetTextPCopy(PointerGetDatum(scope));
 }
 
-/* By scope; any order will do as long as equal ones are together. */
+/* By scope and table; any order will do as long as equal ones are together. */
 static int
 compare_entries(const void *a, const void *b)
 {
-	const text *left = ((const PendingEntry *) a)->scope;
-	const text *right = ((const PendingEntry *) b)->scope;
-	int			result;
+	const PendingEntry *left = a;
+	const PendingEntry *right = b;
+	int			result = 0;
 
-	if (left == right)
-		return 0;
-	if (left == NULL || right == NULL)
-		return left == NULL ? 1 : -1;
-	result = memcmp(VARDATA(left), VARDATA(right),
-					Min(VARSIZE(left), VARSIZE(right)) - VARHDRSZ);
-	if (result != 0)
-		return result;
-	return (int) VARSIZE(left) - (int) VARSIZE(right);
+	if (left->scope == NULL || right->scope == NULL)
+		result = (left->scope == NULL) - (right->scope == NULL);
+	else if (left->scope != right->scope)
+	{
+		result = memcmp(VARDATA(left->scope), VARDATA(right->scope),
+						Min(VARSIZE(left->scope), VARSIZE(right->scope)) - VARHDRSZ);
+		if (result == 0)
+			result = (int) VARSIZE(left->scope) - (int) VARSIZE(right->scope);
+	}
+	if (result == 0 && left->table_id != right->table_id)
+		result = left->table_id < right->table_id ? -1 : 1;
+	return result;
 }
 
 /* ----------------------------------------------------------------
@@ -223,14 +281,38 @@ change_log_scan_begin(const char *scope, int32 node, uint64 from_xid,
 bool
 change_log_scan_next(ChangeLogScan *scan, ChangeLogEntry *entry)
 {
+	uint64		len;
+
+	if (scan->nkeys == 0 && !next_row(scan))
+		return false;
+	len = scan->end - scan->row.key;
+	if (scan->is_shared &&
+		(!varint_get(&scan->row.key, scan->end, &len) ||
+		 len > (uint64) (scan->end - scan->row.key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("damaged keys in the change log at position " UINT64_FORMAT,
+						scan->row.xid)));
+	*entry = scan->row;
+	entry->keylen = (int) len;
+	scan->row.key += len;
+	scan->nkeys--;
+	return true;
+}
+
+/* Go to the next row of the log. */
+static bool
+next_row(ChangeLogScan *scan)
+{
 	HeapTuple	tuple;
+	Datum		values[Natts_change_log];
+	bool		nulls[Natts_change_log];
 	Datum		key;
-	bool		isnull;
 
 	CHECK_FOR_INTERRUPTS();
-	if (scan->key != NULL)
-		pfree(scan->key);
-	scan->key = NULL;
+	if (scan->copy != NULL)
+		pfree(scan->copy);
+	scan->copy = NULL;
 
 	tuple = systable_getnext_ordered(scan->scan, ForwardScanDirection);
 	if (!HeapTupleIsValid(tuple) && scan->to_xid < scan->last_xid)
@@ -242,19 +324,18 @@ change_log_scan_next(ChangeLogScan *scan, ChangeLogEntry *entry)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 
-	entry->xid = DatumGetUInt64(get_column(scan->rel, tuple,
-										   Anum_change_log_xid, &isnull));
-	entry->part = DatumGetInt32(get_column(scan->rel, tuple,
-										   Anum_change_log_part, &isnull));
-	entry->table_id = DatumGetInt32(get_column(scan->rel, tuple,
-											   Anum_change_log_table_id,
-											   &isnull));
-	key = get_column(scan->rel, tuple, Anum_change_log_key, &isnull);
-	scan->key = (bytea *) PG_DETOAST_DATUM_PACKED(key);
-	entry->key = VARDATA_ANY(scan->key);
-	entry->keylen = VARSIZE_ANY_EXHDR(scan->key);
-	if ((Pointer) scan->key == DatumGetPointer(key))
-		scan->key = NULL;
+	heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
+	scan->row.xid = DatumGetUInt64(values[Anum_change_log_xid - 1]);
+	scan->row.part = DatumGetInt32(values[Anum_change_log_part - 1]);
+	scan->row.table_id = DatumGetInt32(values[Anum_change_log_table_id - 1]);
+	scan->nkeys = Max(DatumGetInt32(values[Anum_change_log_nkeys - 1]), 1);
+	scan->is_shared = scan->nkeys > 1;
+	key = values[Anum_change_log_key - 1];
+	scan->copy = (bytea *) PG_DETOAST_DATUM_PACKED(key);
+	scan->row.key = VARDATA_ANY(scan->copy);
+	scan->end = scan->row.key + VARSIZE_ANY_EXHDR(scan->copy);
+	if ((Pointer) scan->copy == DatumGetPointer(key))
+		scan->copy = NULL;
 	return true;
 }
 
@@ -267,8 +348,8 @@ change_log_scan_end(ChangeLogScan *scan)
 	table_close(scan->rel, AccessShareLock);
 	if (scan->scope != NULL)
 		pfree(scan->scope);
-	if (scan->key != NULL)
-		pfree(scan->key);
+	if (scan->copy != NULL)
+		pfree(scan->copy);
 	pfree(scan);
 }
 
@@ -312,7 +393,6 @@ begin_stretch(ChangeLogScan *scan, uint64 from_xid, uint64 to_xid,
 {
 	ScanKeyData keys[5];
 
-	scan->from_xid = from_xid;
 	scan->to_xid = to_xid;
 	scope_key(&keys[0], scan->scope);
 	node_key(&keys[1], scan->node);
