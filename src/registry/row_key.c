@@ -21,7 +21,7 @@
 #include "utils/uuid.h"
 
 static void encode_text(StringInfo buf, SyncColumn *column, Datum value);
-static int	trimmed_length(const char *text);
+static int	trimmed_length(const char *str);
 static const char *next_part(const SyncTable *t, const char **cursor,
 							 const char *end, int *len);
 static void check_end(const SyncTable *t, const char *cursor, const char *end);
@@ -54,7 +54,7 @@ static void
 encode_text(StringInfo buf, SyncColumn *column, Datum value)
 {
 	char		digits[MAXINT8LEN + 1];
-	char	   *text = digits;
+	char	   *str = digits;
 	int			len = -1;
 
 	switch (column->base_type)
@@ -69,36 +69,36 @@ encode_text(StringInfo buf, SyncColumn *column, Datum value)
 			len = pg_lltoa(DatumGetInt64(value), digits);
 			break;
 		case NUMERICOID:
-			text = DatumGetCString(DirectFunctionCall1(numeric_out,
-													   DirectFunctionCall1(numeric_trim_scale, value)));
+			str = DatumGetCString(DirectFunctionCall1(numeric_out,
+													  DirectFunctionCall1(numeric_trim_scale, value)));
 			break;
 		case BPCHAROID:
-			text = OutputFunctionCall(&column->output, value);
-			len = trimmed_length(text);
+			str = OutputFunctionCall(&column->output, value);
+			len = trimmed_length(str);
 			break;
 		case FLOAT4OID:
 		case FLOAT8OID:
-			text = OutputFunctionCall(&column->output, value);
-			if (strcmp(text, "-0") == 0)
-				text++;
+			str = OutputFunctionCall(&column->output, value);
+			if (strcmp(str, "-0") == 0)
+				str++;
 			break;
 		default:
-			text = OutputFunctionCall(&column->output, value);
+			str = OutputFunctionCall(&column->output, value);
 			break;
 	}
 	if (len < 0)
-		len = strlen(text);
+		len = strlen(str);
 	varint_append(buf, len);
-	appendBinaryStringInfo(buf, text, len);
+	appendBinaryStringInfo(buf, str, len);
 }
 
 /* Length without trailing blanks. */
 static int
-trimmed_length(const char *text)
+trimmed_length(const char *str)
 {
-	int			len = strlen(text);
+	int			len = strlen(str);
 
-	while (len > 0 && text[len - 1] == ' ')
+	while (len > 0 && str[len - 1] == ' ')
 		len--;
 	return len;
 }
@@ -151,16 +151,16 @@ row_key_to_jsonb(const SyncTable *t, const char *key, int len)
 		SyncColumn *column = &t->columns[t->key[i]];
 		int			partlen;
 		const char *part = next_part(t, &cursor, end, &partlen);
-		char	   *text = part_to_text(t, column, part, partlen);
+		char	   *str = part_to_text(t, column, part, partlen);
 
 		appendStringInfoChar(&buf, i == 0 ? '{' : ',');
 		escape_json(&buf, column->name);
 		appendStringInfoChar(&buf, ':');
 		if (column->value_class == VALUE_NUMBER &&
-			text[strspn(text, "-0123456789")] == '\0' && text[0] != '\0')
-			appendStringInfoString(&buf, text);
+			str[strspn(str, "-0123456789")] == '\0' && str[0] != '\0')
+			appendStringInfoString(&buf, str);
 		else
-			escape_json(&buf, text);
+			escape_json(&buf, str);
 	}
 	appendStringInfoChar(&buf, '}');
 	check_end(t, cursor, end);

@@ -35,8 +35,8 @@ typedef enum SyncValueClass
 {
 	VALUE_TEXT = 0,				/* the type's text as a JSON string */
 	VALUE_NUMBER,				/* int2, int4, int8: as a JSON number.  Every
-								 * other type travels as text: floats and numerics may
-								 * be NaN */
+								 * other type travels as text: floats and
+								 * numerics may be NaN */
 	VALUE_BOOL,
 	VALUE_JSON,					/* json, jsonb (not domains over them) */
 	VALUE_ORSET
@@ -73,8 +73,9 @@ typedef struct SyncColumn
 typedef struct SyncTable
 {
 	int32		table_id;
-	uint64		version;		/* no other description in this backend has the
-								 * same: what is derived from it may key on it */
+	uint64		version;		/* no other description in this backend has
+								 * the same: what is derived from it may key
+								 * on it */
 	Oid			relid;			/* the table, or the root of its partitions */
 	char	   *wire_name;		/* as in deltas */
 	char	   *qualified_name; /* quoted, schema-qualified, for SQL */
@@ -84,10 +85,12 @@ typedef struct SyncTable
 	int			ncolumns;
 	SyncColumn *columns;		/* live columns but _sync, ascending column_id */
 	int16		max_column_id;	/* largest ever registered, dropped included */
-	int16		enabled_columns;	/* column ids up to this existed when enabled */
+	int16		enabled_columns;	/* column ids up to this existed when
+									 * enabled */
 	int			nkeys;
 	int		   *key;			/* indexes into columns, in primary key order */
-	Oid		   *key_eq;			/* btree equality operator per key column (type = type) */
+	Oid		   *key_eq;			/* btree equality operator per key column
+								 * (type = type) */
 	Oid		   *key_lt;			/* btree < per key column */
 	Oid		   *key_gt;			/* btree > per key column */
 	bool		key_deferrable; /* ON CONFLICT cannot use the primary key */
@@ -98,18 +101,21 @@ typedef struct SyncTable
 	int			rank;			/* parents have smaller ranks than children;
 								 * cycles broken somewhere */
 	int			nparents;
-	int32	   *parents;		/* table_ids that foreign keys refer to, directly;
-								 * its own too */
-	bool		has_before_insert;	/* user row triggers other than ours, enabled */
+	int32	   *parents;		/* table_ids that foreign keys refer to,
+								 * directly; its own too */
+	bool		has_before_insert;	/* user row triggers other than ours,
+									 * enabled */
 	bool		has_before_update;
-	bool		has_other_triggers; /* any other user trigger or rule, AFTER included */
+	bool		has_other_triggers; /* any other user trigger or rule, AFTER
+									 * included */
 	bool		has_generated;
 	bool		has_defaults;	/* any non-key column with a default */
 	bool		needs_modes;	/* any column's needs_modes */
 	bool		key_needs_modes;	/* a key column's or the scope column's */
 	bool		has_counters_or_sets;
 	int16	   *by_attnum;		/* [natts]: index into columns, or -1; private */
-	int16	   *by_name;		/* [ncolumns]: columns in order of name; private */
+	int16	   *by_name;		/* [ncolumns]: columns in order of name;
+								 * private */
 	int			natts;
 } SyncTable;
 

@@ -131,9 +131,9 @@ sync_disable_table(PG_FUNCTION_ARGS)
 	SPI_connect();
 	state_become_owner(&saved);
 	execute("UPDATE offline_sync.tracked_table SET is_enabled = false"
-					 " WHERE table_id = $1", 1, types, values);
+			" WHERE table_id = $1", 1, types, values);
 	execute("DELETE FROM offline_sync.tombstone WHERE table_id = $1",
-					 1, types, values);
+			1, types, values);
 	state_restore_user(&saved);
 	SPI_finish();
 	sync_table_invalidate(relid);
@@ -242,7 +242,7 @@ register_table(int32 table_id, Relation rel, AttrNumber scope,
 			   const TableOptions *options)
 {
 	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID,
-		TEXTOID, TEXTOID, TEXTOID, INT4OID, XID8OID, INT8OID, INT4OID, TIMESTAMPTZOID};
+	TEXTOID, TEXTOID, TEXTOID, INT4OID, XID8OID, INT8OID, INT4OID, TIMESTAMPTZOID};
 	Datum		values[lengthof(types)];
 	StateUser	saved;
 	Stamp		stamp;
@@ -268,12 +268,12 @@ register_table(int32 table_id, Relation rel, AttrNumber scope,
 	values[13] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	types[11] = sync_table_oids()->hlc;
 	execute("INSERT INTO offline_sync.tracked_table"
-					 " (table_id, wire_name, schema_name, table_name, scope_column_id,"
-					 "  on_delete, mode, consistency, audit, enabled_node, enabled_xid,"
-					 "  enabled_hlc, enabled_columns, enabled_at)"
-					 " VALUES ($1, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11,"
-					 "  $12, $13, $14)",
-					 lengthof(types), types, values);
+			" (table_id, wire_name, schema_name, table_name, scope_column_id,"
+			"  on_delete, mode, consistency, audit, enabled_node, enabled_xid,"
+			"  enabled_hlc, enabled_columns, enabled_at)"
+			" VALUES ($1, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11,"
+			"  $12, $13, $14)",
+			lengthof(types), types, values);
 	state_restore_user(&saved);
 	SPI_finish();
 }

@@ -178,15 +178,15 @@ trigger_table_id(HeapTuple tuple, TupleDesc desc)
 	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 	bool		isnull;
 	Datum		args = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
-	char	   *text;
+	char	   *argument;
 	char	   *end;
 	long		id;
 
 	if (isnull || trigger->tgnargs != 1)
 		return 0;
-	text = VARDATA_ANY(DatumGetByteaPP(args));	/* ends in a zero byte */
+	argument = VARDATA_ANY(DatumGetByteaPP(args));	/* ends in a zero byte */
 	errno = 0;
-	id = strtol(text, &end, 10);
+	id = strtol(argument, &end, 10);
 	if (errno != 0 || *end != '\0' || id < 1 || id > PG_INT32_MAX)
 		return 0;
 	return (int32) id;
@@ -654,7 +654,7 @@ describe_triggers(SyncTable *t, Oid relid, const RegistryOids *oids)
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 		bool		is_before_row = TRIGGER_FOR_ROW(trigger->tgtype) &&
-			TRIGGER_FOR_BEFORE(trigger->tgtype);
+		TRIGGER_FOR_BEFORE(trigger->tgtype);
 
 		if (trigger->tgisinternal || trigger->tgenabled == TRIGGER_DISABLED ||
 			trigger->tgfoid == oids->capture || trigger->tgfoid == oids->truncate)
@@ -715,7 +715,10 @@ tracked_column_match(TupleDesc desc, int ncolumns, const TrackedColumn *columns)
 	for (k = 0; k < desc->natts; k++)
 		match[k] = -1;
 
-	/* 0: name and attnum, which is nearly every column; 1: name; 2: attnum and type */
+	/*
+	 * 0: name and attnum, which is nearly every column; 1: name; 2: attnum
+	 * and type
+	 */
 	for (pass = 0; pass < 3; pass++)
 	{
 		for (i = 0; i < ncolumns; i++)

@@ -66,7 +66,8 @@ typedef struct TableSlot
 {
 	int32		table_id;		/* hash key */
 	bool		is_valid;
-	bool		is_stale;		/* the registered columns are not the relation's */
+	bool		is_stale;		/* the registered columns are not the
+								 * relation's */
 	const char *problem;		/* why there is no table, or NULL */
 	SyncTable  *table;
 	MemoryContext context;		/* of table */

@@ -90,7 +90,7 @@ void
 value_to_delta(SyncColumn *column, Datum value, bool isnull,
 			   DeltaValue *result)
 {
-	char	   *text;
+	char	   *str;
 
 	result->data = NULL;
 	result->len = 0;
@@ -105,7 +105,7 @@ value_to_delta(SyncColumn *column, Datum value, bool isnull,
 		return;
 	}
 
-	text = value_to_text(column, value);
+	str = value_to_text(column, value);
 	switch (column->value_class)
 	{
 		case VALUE_NUMBER:
@@ -115,15 +115,15 @@ value_to_delta(SyncColumn *column, Datum value, bool isnull,
 			result->kind = DELTA_JSON;
 			break;
 		case VALUE_JSON:
-			delta_value_from_json(text, strlen(text), result);
+			delta_value_from_json(str, strlen(str), result);
 			return;
 		case VALUE_TEXT:
 		case VALUE_BOOL:
 			result->kind = DELTA_STRING;
 			break;
 	}
-	result->data = text;
-	result->len = strlen(text);
+	result->data = str;
+	result->len = strlen(str);
 }
 
 Datum
@@ -249,9 +249,9 @@ value_is_as_sent(SyncColumn *column, const DeltaValue *sent,
 	value_to_delta(column, stored, false, &now);
 	if (sent->kind == DELTA_TRUE || sent->kind == DELTA_FALSE)
 	{
-		const char *text = sent->kind == DELTA_TRUE ? "true" : "false";
+		const char *str = sent->kind == DELTA_TRUE ? "true" : "false";
 
-		return same_bytes(text, strlen(text), now.data, now.len);
+		return same_bytes(str, strlen(str), now.data, now.len);
 	}
 	return (sent->kind == DELTA_STRING || sent->kind == DELTA_NUMBER) &&
 		same_bytes(sent->data, sent->len, now.data, now.len);
