@@ -48,18 +48,25 @@ static void serve_page(ServePage *page, const SyncDevice *device,
 					   const VersionVector *since, ServeToken *token,
 					   DeltaHeader *header);
 static void serve_revoked_device(ServePage *page);
-static bool serve_base_phase(ServePage *page, ServeToken *token);
+static bool serve_base_phase(ServePage *page, ServeToken *token,
+							 DeltaHeader *header);
 static void serve_log_phase(ServePage *page, ServeToken *token,
 							DeltaHeader *header);
 static void begin_full(ServePage *page, ServeToken *token,
 					   const VersionVector *events);
 static void retract_scopes(ServePage *page, ServeToken *token,
 						   const VersionVector *events);
+static bool must_retract(ServePage *page, const ServeToken *token,
+						 const SyncDeviceScope *scope,
+						 const VersionVector *events);
+static int	compare_positions(const SyncDeviceScope *a, const SyncDeviceScope *b);
+static int	compare_revocations(const void *a, const void *b);
 static VersionVector *visible_events(ServePage *page);
 static VersionVector *visible_part(ServePage *page, const VersionVector *vv,
 								   bool keep_own);
 static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
 									bool keep_device);
+static VersionVector *unless_covered(VersionVector *vv, const VersionVector *by);
 static bool covers_no_node(ServePage *page, const VersionVector *vv);
 static bool needs_base(ServePage *page, const VersionVector *events);
 static bool is_expired(const SyncDevice *device);
@@ -194,32 +201,27 @@ serve_page(ServePage *page, const SyncDevice *device,
 {
 	MemoryContext old = MemoryContextSwitchTo(page->context);
 	VersionVector *events = visible_events(page);
-	bool		is_lost = false;
+	bool		is_complete;
 
 	page->done = token->done;
+	page->retracted = token->retracted;
 	page->since = vv_join_vectors(since, vv_empty());
 
 	if (!token->is_base)
 	{
 		bool		is_empty = covers_no_node(page, since);
-
-		is_lost = !is_empty &&
+		bool		is_lost = !is_empty &&
 			(sync_vector_is_lost(since) ||
 			 (!token->is_fresh && is_expired(device)));
+
 		if (is_empty || is_lost)
 		{
 			header->is_reset = is_lost;
 			token->is_base = token->is_full = token->is_fresh = true;
 			token->is_reset = is_lost;
-			token->node = 0;
-			page->done = vv_empty();
+			token->node = token->retract_node = 0;
+			page->done = page->retracted = vv_empty();
 			begin_full(page, token, events);
-		}
-		else if (needs_base(page, events))
-		{
-			token->is_base = true;
-			token->node = 0;
-			token->target = events;
 		}
 	}
 	else
@@ -227,19 +229,28 @@ serve_page(ServePage *page, const SyncDevice *device,
 
 	if (token->is_full)
 		page->since = without_nodes(page, since, !token->is_reset);
-	else if (token->is_base)
-	{
-		/* what this snapshot does not see, the base scan does not bring */
-		page->since = visible_part(page, since, false);
-		header->to = page->since;
-	}
 
+	/*
+	 * Events may have come up since a base scan began.  They need one of their
+	 * own, before the log goes past them.
+	 */
 	retract_scopes(page, token, events);
-	if (!page->is_cut && (!token->is_base || serve_base_phase(page, token)))
+	is_complete = !page->is_cut;
+	if (is_complete && token->is_base)
+		is_complete = serve_base_phase(page, token, header);
+	if (is_complete && needs_base(page, events))
+	{
+		token->is_base = true;
+		token->node = 0;
+		token->target = events;
+		is_complete = serve_base_phase(page, token, header);
+	}
+	if (is_complete)
 		serve_log_phase(page, token, header);
 	else
 	{
 		token->done = page->done;
+		token->retracted = page->retracted;
 		header->has_more = true;
 		header->resume = serve_token_format(token);
 	}
@@ -248,7 +259,7 @@ serve_page(ServePage *page, const SyncDevice *device,
 
 /* True: it is complete, and since and done are what the log goes on from. */
 static bool
-serve_base_phase(ServePage *page, ServeToken *token)
+serve_base_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 {
 	/* a row that is not there may have been deleted by anybody */
 	page_note_everything(page);
@@ -262,6 +273,12 @@ serve_base_phase(ServePage *page, ServeToken *token)
 		vv_builder_add_vector(builder, token->target);
 		vv_builder_remove(builder, &page->device, last + 1, VV_MAX_COUNTER);
 		token->target = vv_builder_finish(builder);
+	}
+	else
+	{
+		/* what this snapshot does not see, the base scan does not bring */
+		page->since = visible_part(page, page->since, false);
+		header->to = page->since;
 	}
 	if (!serve_base(page, token))
 		return false;
@@ -295,7 +312,10 @@ serve_log_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 
 	/* with all of the log served, the events' transactions are, too */
 	if (is_end)
+	{
 		vv_builder_add_vector(builder, page->done);
+		vv_builder_add_vector(builder, page->retracted);
+	}
 	sync_remove_running(builder, page->snapshot);
 	if (page->own_xid != 0)
 		vv_builder_remove(builder, &page->node, page->own_xid, page->own_xid);
@@ -316,11 +336,10 @@ serve_log_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 	header->has_more = !is_end;
 	if (!is_end)
 	{
-		VVOrder		order = vv_compare(page->done, to);
-
-		token->done = order == VV_EQUAL || order == VV_BEFORE ? vv_empty() :
-			page->done;
-		if (token->node != 0 || token->done->nentries > 0 || token->is_fresh)
+		token->done = unless_covered(page->done, to);
+		token->retracted = unless_covered(page->retracted, to);
+		if (token->node != 0 || token->is_fresh ||
+			token->done->nentries > 0 || token->retracted->nentries > 0)
 			header->resume = serve_token_format(token);
 	}
 }
@@ -357,37 +376,78 @@ begin_full(ServePage *page, ServeToken *token, const VersionVector *events)
 }
 
 /*
- * Tell the device which scopes to forget.  One that has been granted again
+ * Tell the device which scopes to forget, by position, so that at most one
+ * transaction's scopes are told of in part.  One that has been granted again
  * comes again, too: the base scan follows.
  */
 static void
 retract_scopes(ServePage *page, ServeToken *token, const VersionVector *events)
 {
-	for (int i = 0; i < page->nall_scopes; i++)
-	{
-		SyncDeviceScope *scope = &page->all_scopes[i];
-		const pg_uuid_t *node;
-		VVBuilder  *builder;
+	VVBuilder  *builder = vv_builder_create();
+	SyncDeviceScope **due = palloc(Max(page->nall_scopes, 1) *
+								   sizeof(SyncDeviceScope *));
+	int			ndue = 0;
+	int			i;
 
-		if (scope->revoked_node == 0)
-			continue;
-		node = sync_node_uuid_by_id(scope->revoked_node);
-		if (serve_event_is_done(page, node, scope->revoked_xid) ||
-			(token->is_full &&
-			 vv_covers_counter(token->target, node, scope->revoked_xid)) ||
-			!vv_covers_counter(events, node, scope->revoked_xid))
-			continue;
-		if (page_is_full(page))
+	for (i = 0; i < page->nall_scopes; i++)
+		if (must_retract(page, token, &page->all_scopes[i], events))
+			due[ndue++] = &page->all_scopes[i];
+	if (ndue > 1)
+		qsort(due, ndue, sizeof(SyncDeviceScope *), compare_revocations);
+
+	vv_builder_add_vector(builder, page->retracted);
+	for (i = 0; i < ndue && !page_is_full(page); i++)
+	{
+		page_add_scope(page, due[i]->scope);
+		token->retract_node = due[i]->revoked_node;
+		token->retract_xid = due[i]->revoked_xid;
+		token->retract_scope = due[i]->scope;
+		if (i + 1 == ndue || compare_positions(due[i], due[i + 1]) != 0)
 		{
-			page->is_cut = true;
-			return;
+			vv_builder_add(builder, sync_node_uuid_by_id(due[i]->revoked_node),
+						   due[i]->revoked_xid, due[i]->revoked_xid);
+			token->retract_node = 0;
 		}
-		page_add_scope(page, scope->scope);
-		builder = vv_builder_create();
-		vv_builder_add_vector(builder, page->done);
-		vv_builder_add(builder, node, scope->revoked_xid, scope->revoked_xid);
-		page->done = vv_builder_finish(builder);
 	}
+	page->retracted = vv_builder_finish(builder);
+	page->is_cut = i < ndue;
+}
+
+static bool
+must_retract(ServePage *page, const ServeToken *token,
+			 const SyncDeviceScope *scope, const VersionVector *events)
+{
+	const pg_uuid_t *node;
+
+	if (scope->revoked_node == 0 ||
+		(scope->revoked_node == token->retract_node &&
+		 scope->revoked_xid == token->retract_xid &&
+		 strcmp(scope->scope, token->retract_scope) <= 0))
+		return false;
+	node = sync_node_uuid_by_id(scope->revoked_node);
+	return vv_covers_counter(events, node, scope->revoked_xid) &&
+		!vv_covers_counter(page->since, node, scope->revoked_xid) &&
+		!vv_covers_counter(page->retracted, node, scope->revoked_xid) &&
+		!(token->is_full &&
+		  vv_covers_counter(token->target, node, scope->revoked_xid));
+}
+
+static int
+compare_positions(const SyncDeviceScope *a, const SyncDeviceScope *b)
+{
+	if (a->revoked_node != b->revoked_node)
+		return a->revoked_node < b->revoked_node ? -1 : 1;
+	return a->revoked_xid < b->revoked_xid ? -1 : a->revoked_xid > b->revoked_xid;
+}
+
+static int
+compare_revocations(const void *a, const void *b)
+{
+	const SyncDeviceScope *sa = *(SyncDeviceScope *const *) a;
+	const SyncDeviceScope *sb = *(SyncDeviceScope *const *) b;
+	int			order = compare_positions(sa, sb);
+
+	return order != 0 ? order : strcmp(sa->scope, sb->scope);
 }
 
 /* ----------------------------------------------------------------
@@ -462,6 +522,15 @@ without_nodes(ServePage *page, const VersionVector *vv, bool keep_device)
 	if (!keep_device)
 		vv_builder_remove(builder, &page->device, 1, VV_MAX_COUNTER);
 	return vv_builder_finish(builder);
+}
+
+/* What a token has to remember of a vector, once another one is handed out. */
+static VersionVector *
+unless_covered(VersionVector *vv, const VersionVector *by)
+{
+	VVOrder		order = vv_compare(vv, by);
+
+	return order == VV_EQUAL || order == VV_BEFORE ? vv_empty() : vv;
 }
 
 static bool

@@ -10,8 +10,8 @@
  *
  * Words used throughout: an *event* is the position at which a table was
  * enabled, a scope granted or revoked; "since" is the vector that the log is
- * read from, "done" the events that have been dealt with though the log has not
- * been read up to them yet.
+ * read from, "done" the enablings and grants that have been dealt with though the log has
+ * not been read up to them yet.
  *
  *-------------------------------------------------------------------------
  */
@@ -97,6 +97,7 @@ typedef struct ServePage
 	pg_uuid_t	device;
 	VersionVector *since;		/* see the file's comment */
 	VersionVector *done;
+	VersionVector *retracted;	/* revocations that the device has been told of */
 
 	pg_uuid_t	node;			/* this database, now */
 	uint64		own_xid;		/* of this transaction, 0: none: seen, but
@@ -183,7 +184,11 @@ typedef struct ServeToken
 	bool		is_fresh;		/* this run of pages began with nothing: that the
 								 * device was silent for long does not matter */
 	VersionVector *done;
+	VersionVector *retracted;
 	VersionVector *target;		/* base scan: what it will have brought */
+	int32		retract_node;	/* a transaction that revoked several scopes, and */
+	uint64		retract_xid;	/* the last one told of so far; 0: none */
+	char	   *retract_scope;
 	uint32		tables_hash;	/* base scan: the order that the place refers to */
 	int32		table_id;		/* base scan: the place; 0: at the beginning */
 	char	   *scope;

@@ -203,6 +203,7 @@ static bool
 scan_batch(BaseScan *scan, int *nread)
 {
 	SyncTable  *t = scan->st->table;
+	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan = get_plan(scan);
 	Datum		args[INDEX_MAX_KEYS + 2];
 	int			nargs = 0;
@@ -224,6 +225,7 @@ scan_batch(BaseScan *scan, int *nread)
 	rc = SPI_execute_plan(plan, args, NULL, true, 0);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	MemoryContextSwitchTo(context); /* SPI left its own */
 	tuptable = SPI_tuptable;
 	*nread = (int) tuptable->numvals;
 	is_complete = serve_tuples(scan, tuptable);
@@ -421,7 +423,7 @@ get_plan(BaseScan *scan)
 	int			nargs;
 	SPIPlanPtr	plan;
 	bool		found;
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 
 	if (plans == NULL)
 	{
@@ -447,7 +449,7 @@ get_plan(BaseScan *scan)
 
 	if (hash_get_num_entries(plans) >= BASE_MAX_PLANS)
 		drop_plans();
-	old = MemoryContextSwitchTo(CacheMemoryContext);
+	MemoryContextSwitchTo(CacheMemoryContext);
 	entry = hash_search(plans, &hash, HASH_ENTER, &found);
 	if (found)
 	{

@@ -12,7 +12,9 @@
  * An entry says only that a row was written.  The row as it is decides: it is
  * served if it has a stamp of just this position, and otherwise a later entry
  * speaks for it.  That later entry exists, is in a scope that the row was in
- * then, and if the vector covers it, it has been served.
+ * then, and if the vector covers it, it has been served.  But only an entry in
+ * the same scope is waited for: another scope may be revoked before its entry is
+ * reached, and the copy that the device has is in this one.
  *
  * What is claimed: the gaps of the vector that were read to their end, and of
  * the last one what comes before the entry at which the page is full.  The open
@@ -68,6 +70,7 @@ typedef struct LogEntry
 	int			gap;			/* index into LogReader.gaps */
 	uint64		xid;
 	int32		part;
+	const char *scope;			/* NULL: of several */
 	RowRef		row;
 	struct LogRow *state;
 } LogEntry;
@@ -119,6 +122,7 @@ typedef struct LogRows
 	ServeTable *st;
 	LogRow	  **rows;
 	int			nrows;
+	MemoryContext context;		/* of what is read */
 } LogRows;
 
 static void reader_init(LogReader *reader, ServePage *page, ServeToken *token);
@@ -135,7 +139,8 @@ static bool read_group(LogReader *reader);
 static void read_push_group(LogReader *reader);
 static void read_log_group(LogReader *reader);
 static void add_to_group(LogReader *reader, uint64 xid, int32 part,
-						 int32 table_id, const char *key, int keylen);
+						 const char *scope, int32 table_id,
+						 const char *key, int keylen);
 static void finish_group(LogReader *reader);
 static int	compare_entries(const void *a, const void *b);
 
@@ -152,7 +157,8 @@ static int	serve_entries(ServePage *page, LogReader *reader,
 						  LogEntry *entries, int nentries);
 static void serve_found(ServePage *page, LogReader *reader, LogEntry *entry);
 static void serve_gone(ServePage *page, LogReader *reader, LogEntry *entry);
-static bool is_delete_known(ServePage *page, LogRow *row);
+static bool is_delete_answered(ServePage *page, LogRow *row);
+static bool is_elsewhere(const LogEntry *entry, const char *scope);
 static bool is_of_lost_push(ServePage *page, const pg_uuid_t *node,
 							const LogEntry *entry);
 static Bitmapset *value_columns(const ServeTable *st);
@@ -476,9 +482,9 @@ read_push_group(LogReader *reader)
 		ServePush  *push = reader->pushes[reader->ipush++];
 
 		serve_push_read(reader->page, push);
-		add_to_group(reader, xid, PUSH_PART, 0, NULL, 0);
+		add_to_group(reader, xid, PUSH_PART, NULL, CHANGE_LOG_EVENT, NULL, 0);
 		for (int i = 0; i < push->nrefs; i++)
-			add_to_group(reader, xid, PUSH_PART, push->refs[i].table_id,
+			add_to_group(reader, xid, PUSH_PART, NULL, push->refs[i].table_id,
 						 push->refs[i].key, push->refs[i].keylen);
 	}
 }
@@ -499,8 +505,8 @@ read_log_group(LogReader *reader)
 			cursor_open(reader, cursor, xid, part);
 		while (cursor->xid == xid && cursor->part == part)
 		{
-			add_to_group(reader, xid, part, cursor->table_id, cursor->key.data,
-						 cursor->key.len);
+			add_to_group(reader, xid, part, cursor->scope, cursor->table_id,
+						 cursor->key.data, cursor->key.len);
 			cursor_next(reader, cursor);
 		}
 		if (!reader->keep_open || cursor->xid == 0)
@@ -521,8 +527,8 @@ read_log_group(LogReader *reader)
 /* Take in an entry, unless it is our own transaction's, or an event, whose
  * position is all that matters. */
 static void
-add_to_group(LogReader *reader, uint64 xid, int32 part, int32 table_id,
-			 const char *key, int keylen)
+add_to_group(LogReader *reader, uint64 xid, int32 part, const char *scope,
+			 int32 table_id, const char *key, int keylen)
 {
 	ServePage  *page = reader->page;
 	LogGap	   *gap = &reader->gaps[reader->ngaps - 1];
@@ -554,6 +560,7 @@ add_to_group(LogReader *reader, uint64 xid, int32 part, int32 table_id,
 	entry->gap = reader->ngaps - 1;
 	entry->xid = xid;
 	entry->part = part;
+	entry->scope = scope;
 	entry->row.table_id = table_id;
 	entry->row.key = copy;
 	entry->row.keylen = keylen;
@@ -583,7 +590,10 @@ finish_group(LogReader *reader)
 			  row_ref_compare(&entry->row, &token->row) <= 0)))
 			continue;
 		if (n > 0 && row_ref_compare(&entry->row, &reader->group[n - 1].row) == 0)
+		{
+			reader->group[n - 1].scope = NULL;
 			continue;
+		}
 		reader->group[n++] = *entry;
 	}
 	reader->ngroup = n;
@@ -637,6 +647,7 @@ read_rows(ServePage *page, LogEntry *entries, int nentries)
 
 	rows.rows = palloc(Max(n, 1) * sizeof(LogRow *));
 	rows.nrows = 0;
+	rows.context = CurrentMemoryContext;
 	for (int i = 0; i < n; i++)
 	{
 		LogRow	   *row;
@@ -683,8 +694,11 @@ read_table_rows(ServePage *page, LogRows *rows)
 	}
 	value_modes_end(nestlevel);
 
+	/* SPI keeps its list of named relations where it is when it makes one */
+	MemoryContextSwitchTo(page->context);
 	row_fetch(t, rows->st->fetched, ROW_FETCH_READ, rows->nrows, keys, keep_row,
 			  rows);
+	MemoryContextSwitchTo(rows->context);
 	read_tombstones(page, rows);
 }
 
@@ -696,6 +710,7 @@ keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 	LogRows    *rows = arg;
 	LogRow	   *row = rows->rows[ordinal];
 	SyncTable  *t = row->st->table;
+	MemoryContext old = MemoryContextSwitchTo(rows->context);
 	int			place = 0;
 
 	row->is_found = true;
@@ -710,6 +725,7 @@ keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 		row->values[place] = isnull[place] ? (Datum) 0 :
 			datumCopy(values[place], t->columns[i].typbyval, t->columns[i].typlen);
 	}
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -805,6 +821,7 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	char	   *scope = page_row_scope(row->st, row->values, row->isnull);
 	const Stamp *scope_stamp = row_clock_scope_stamp(clock);
 	Bitmapset  *sent;
+	bool		is_new;
 
 	page_note_clock(page, clock);
 	if (scope == NULL || !pulls_scope(page, scope))
@@ -813,12 +830,15 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 						 DELTA_CHANGE_RETRACT, HLC_MIN);
 		return;
 	}
-	if (!is_lost && (!row_clock_has_position(clock, node, entry->xid) ||
-					 is_of_lost_push(page, node, entry)))
+	is_new = is_lost || scope_stamp == NULL ||
+		!serve_stamp_is_known(page, scope_stamp, &row->row);
+	if (!is_lost &&
+		(is_of_lost_push(page, node, entry) ||
+		 (!row_clock_has_position(clock, node, entry->xid) &&
+		  !(is_new && is_elsewhere(entry, scope)))))
 		return;
 
-	if (is_lost || scope_stamp == NULL ||
-		!serve_stamp_is_known(page, scope_stamp, &row->row))
+	if (is_new)
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_INSERT,
 					 clock, row->values, row->isnull, value_columns(row->st));
 	else if ((sent = unknown_columns(page, row, clock)) != NULL)
@@ -855,17 +875,19 @@ serve_gone(ServePage *page, LogReader *reader, LogEntry *entry)
 	}
 
 	/*
-	 * The entry of the deletion speaks for it.  If the vector covers that, but
-	 * not this older one, the deletion may have been in a scope that the device
-	 * did not have yet.
+	 * The entry of the deletion speaks for it, if it is in the same scope.  If the
+	 * vector covers that, but not this older one, the deletion may have been in a
+	 * scope that the device did not have yet.
 	 */
 	if (is_lost)
 		is_due = true;
-	else if (tombstone->node == node->id && tombstone->xid == entry->xid)
-		is_due = !is_delete_known(page, row) &&
-			!is_of_lost_push(page, &node->uuid, entry);
+	else if (is_delete_answered(page, row) ||
+			 is_of_lost_push(page, &node->uuid, entry))
+		is_due = false;
 	else
-		is_due = vv_covers_counter(page->since, deleted_by, tombstone->xid);
+		is_due = (tombstone->node == node->id && tombstone->xid == entry->xid) ||
+			is_elsewhere(entry, tombstone->scope) ||
+			vv_covers_counter(page->since, deleted_by, tombstone->xid);
 	if (is_due)
 		page_add_removal(page, row->st, &row->row, row->key,
 						 DELTA_CHANGE_DELETE,
@@ -874,12 +896,23 @@ serve_gone(ServePage *page, LogReader *reader, LogEntry *entry)
 
 /* Was the device told of the row's deletion in the answer to its push? */
 static bool
-is_delete_known(ServePage *page, LogRow *row)
+is_delete_answered(ServePage *page, LogRow *row)
 {
 	RowClock   *clock = row->tombstone.clock;
+	Stamp	   *stamp;
 
-	return clock->nfloor > 0 &&
-		serve_stamp_is_known(page, &clock->floor[clock->nfloor - 1], &row->row);
+	if (clock->nfloor == 0)
+		return false;
+	stamp = &clock->floor[clock->nfloor - 1];
+	return !vv_covers_counter(page->since, &stamp->node, stamp->xid) &&
+		serve_stamp_is_known(page, stamp, &row->row);
+}
+
+/* Was the row in another scope, when the entry was written, than it is now? */
+static bool
+is_elsewhere(const LogEntry *entry, const char *scope)
+{
+	return entry->scope == NULL || strcmp(entry->scope, scope) != 0;
 }
 
 /* Has the row been served already as one of a push whose answer was lost? */

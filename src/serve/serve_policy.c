@@ -221,6 +221,7 @@ subquery_passes(Expr *condition, Relation rel, TupleTableSlot *slot)
 	Oid			type = rel->rd_rel->reltype;
 	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
 	Datum		row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
+	MemoryContext context = CurrentMemoryContext;
 	char	   *query;
 	int			rc;
 
@@ -231,6 +232,7 @@ subquery_passes(Expr *condition, Relation rel, TupleTableSlot *slot)
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_with_args failed: %s",
 			 SPI_result_code_string(rc));
+	MemoryContextSwitchTo(context); /* SPI left its own */
 	SPI_freetuptable(SPI_tuptable);
 	return SPI_processed > 0;
 }

@@ -5,8 +5,9 @@
  *
  * Text "1:" and the hexadecimal digits of
  *
- *		flags | done | base scan: target, hash, table, scope, key | log: node,
- *		xid, part, table, key
+ *		flags | done | retracted | between scopes of one revocation: node, xid,
+ *		scope | base scan: target, hash, table, scope, key |
+ *		inside a transaction of the log: node, xid, part, table, key
  *
  * with integers as varints and vectors in their wire form.  The device hands it
  * back, so nothing in it is trusted but by the device itself: which scopes and
@@ -31,7 +32,8 @@
 #define TOKEN_INSIDE	0x04	/* log: inside a transaction */
 #define TOKEN_RESET		0x08
 #define TOKEN_FRESH		0x10
-#define TOKEN_ALL_FLAGS 0x1F
+#define TOKEN_RETRACTING 0x20	/* between scopes of one revocation */
+#define TOKEN_ALL_FLAGS 0x3F
 
 static void put_bytes(StringInfo buf, const char *data, int len);
 static uint64 get_number(const char **cursor, const char *end, uint64 max);
@@ -48,6 +50,7 @@ serve_token_create(void)
 	ServeToken *token = palloc0(sizeof(ServeToken));
 
 	token->done = vv_empty();
+	token->retracted = vv_empty();
 	token->target = vv_empty();
 	return token;
 }
@@ -64,8 +67,16 @@ serve_token_format(const ServeToken *token)
 						 (token->is_full ? TOKEN_FULL : 0) |
 						 (token->is_reset ? TOKEN_RESET : 0) |
 						 (token->is_fresh ? TOKEN_FRESH : 0) |
+						 (token->retract_node != 0 ? TOKEN_RETRACTING : 0) |
 						 (token->node != 0 ? TOKEN_INSIDE : 0));
 	vv_pack(&buf, token->done);
+	vv_pack(&buf, token->retracted);
+	if (token->retract_node != 0)
+	{
+		varint_append(&buf, (uint64) token->retract_node);
+		varint_append(&buf, token->retract_xid);
+		put_bytes(&buf, token->retract_scope, strlen(token->retract_scope));
+	}
 	if (token->is_base)
 	{
 		vv_pack(&buf, token->target);
@@ -103,6 +114,7 @@ serve_token_parse(const char *str)
 	char	   *bytes;
 	Size		len = strlen(str);
 	Size		prefix = strlen(TOKEN_PREFIX);
+	uint8		flags;
 
 	if (len <= prefix || strncmp(str, TOKEN_PREFIX, prefix) != 0 ||
 		(len - prefix) % 2 != 0 ||
@@ -112,22 +124,28 @@ serve_token_parse(const char *str)
 	cursor = bytes;
 	end = bytes + hex_decode(str + prefix, len - prefix, bytes);
 
-	if (*cursor & ~TOKEN_ALL_FLAGS)
+	flags = *cursor++;
+	if (flags & ~TOKEN_ALL_FLAGS)
 		token_error();
-	token->is_base = (*cursor & TOKEN_BASE) != 0;
-	token->is_full = (*cursor & TOKEN_FULL) != 0;
-	token->is_reset = (*cursor & TOKEN_RESET) != 0;
-	token->is_fresh = (*cursor & TOKEN_FRESH) != 0;
+	token->is_base = (flags & TOKEN_BASE) != 0;
+	token->is_full = (flags & TOKEN_FULL) != 0;
+	token->is_reset = (flags & TOKEN_RESET) != 0;
+	token->is_fresh = (flags & TOKEN_FRESH) != 0;
 	if ((token->is_full && !token->is_base) ||
-		(token->is_base && (*cursor & TOKEN_INSIDE)))
+		(token->is_base && (flags & TOKEN_INSIDE)))
 		token_error();
-	if (*cursor++ & TOKEN_INSIDE)
-		token->node = -1;		/* read below */
 
 	token->done = get_vector(&cursor, end);
+	token->retracted = get_vector(&cursor, end);
+	if (flags & TOKEN_RETRACTING)
+	{
+		token->retract_node = (int32) get_number(&cursor, end, PG_INT32_MAX);
+		token->retract_xid = get_number(&cursor, end, VV_MAX_COUNTER);
+		token->retract_scope = get_text(&cursor, end);
+	}
 	if (token->is_base)
 		get_base(token, &cursor, end);
-	if (token->node != 0)
+	if (flags & TOKEN_INSIDE)
 		get_inside(token, &cursor, end);
 	if (cursor != end)
 		token_error();
