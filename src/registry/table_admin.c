@@ -17,6 +17,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -39,6 +40,7 @@ PG_FUNCTION_INFO_V1(sync_disable_table);
 PG_FUNCTION_INFO_V1(sync_set_policy);
 
 static Relation open_own_table(Oid relid, LOCKMODE lockmode);
+static void check_owner(Oid relid);
 static void check_not_enabled(Relation rel);
 static char *default_wire_name(Relation rel);
 static void check_wire_name(const char *wire_name);
@@ -171,26 +173,32 @@ sync_set_policy(PG_FUNCTION_ARGS)
 
 /*
  * Lock the caller's table.  Ownership is checked before the lock is asked for,
- * so that a stranger cannot stop the table's users.
+ * so that a stranger cannot stop the table's users, and again under the lock.
  */
 static Relation
 open_own_table(Oid relid, LOCKMODE lockmode)
 {
-	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
-	Relation	rel = NULL;
+	Relation	rel;
 
-	if (relkind != '\0')
-	{
-		if (!pg_class_ownercheck(relid, GetUserId()))
-			aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
-						   get_rel_name(relid));
-		rel = try_relation_open(relid, lockmode);
-	}
-	if (rel == NULL)
+	check_owner(relid);
+	rel = try_relation_open(relid, lockmode);
+	check_owner(relid);
+	return rel;
+}
+
+/* Raises where the relation does not exist or is not the caller's. */
+static void
+check_owner(Oid relid)
+{
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	if (relkind == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relid)));
-	return rel;
+	if (!pg_class_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   get_rel_name(relid));
 }
 
 static void
