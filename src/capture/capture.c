@@ -247,9 +247,9 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	RowName		old_name;
 	RowName		new_name;
 
-	keep_old_sets(cr, &row, old_slot, changes);
 	if (changes == NULL && write_set_is_empty())
 	{
+		keep_old_sets(cr, &row, old_slot, NULL);
 		keep_old_clock(cr, &row, old_slot);
 		return new_row_form(&row);
 	}
@@ -259,6 +259,10 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 		return row.tuple;		/* a NULL in the key, about to fail */
 	planned = write_set_take(cr->table->table_id, old_name.key.data,
 							 old_name.key.len, false);
+
+	/* an apply changes tags, too, where the elements stay the same */
+	keep_old_sets(cr, &row, old_slot, planned == NULL ? changes :
+				  bms_union(changes, planned->written));
 	if (key_has_changed(cr, changes, &old_name, &new_name))
 	{
 		RowClock   *old_clock = captured_row_clock(cr, old_slot);

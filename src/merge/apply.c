@@ -286,6 +286,7 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	apply_resolve(state);
 	for (int i = 0; i < state->nchanges; i++)
 		apply_remember_change(state, &state->changes[i]);
+	apply_note_deletions(state);
 	SPI_connect();
 	result->corrections = apply_corrections(state);
 	SPI_finish();
@@ -518,6 +519,8 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		apply_append_outcome(outcomes, change);
 		apply_append_detail(&details, change);
 	}
+
+	apply_note_deletions(state);
 
 	SPI_connect();
 	MemoryContextSwitchTo(state->context);

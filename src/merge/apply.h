@@ -118,6 +118,9 @@ typedef struct ApplyRow
 	bool		image_isnull;
 	RowAction	action;
 	Bitmapset  *written;		/* columns to write */
+	Bitmapset  *merged;			/* merged columns that hold nothing which the
+								 * device does not know: the stamp is the
+								 * node's, at our own position */
 	Datum	   *values;			/* [table->ncolumns]; the columns read or written */
 	bool	   *isnull;
 
@@ -138,6 +141,7 @@ typedef struct TouchedRow
 	bool		was_inserted;
 	bool		was_written;
 	bool		check_presence;
+	bool		device_deleted;	/* the device's last word on it: it should be gone */
 	Bitmapset  *force;
 	DeltaValue **sent;
 	const char *scope;			/* to log it in, where nothing else does */
@@ -252,6 +256,7 @@ extern void apply_write(ApplyState *state);
 
 extern void apply_remember_rows(ApplyState *state);
 extern void apply_remember_change(ApplyState *state, const ApplyChange *change);
+extern void apply_note_deletions(ApplyState *state);
 extern void apply_log_touched(ApplyState *state);
 extern DeltaData *apply_corrections(ApplyState *state);
 extern void apply_append_outcome(StringInfo buf, const ApplyChange *change);

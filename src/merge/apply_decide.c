@@ -54,6 +54,7 @@ static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						  ApplyCell *cell, CellTally *tally);
 static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						ApplyCell *cell, CellTally *tally);
+static OrSetItem *list_items(const DeltaValue *list, int *nitems);
 static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
 						 CellTally *tally);
 static void conclude(ApplyChange *change, const CellTally *tally);
@@ -131,7 +132,8 @@ decide_change(ApplyState *state, ApplyChange *change)
 			{
 				const Stamp *stamp = row_clock_get(row->clock, id);
 
-				if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp))
+				if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp) &&
+					!bms_is_member(sync_column_by_id(row->table, id), row->merged))
 					facts.row_is_seen = false;
 			}
 			if (row->is_alive && !row->is_scope_seen)
@@ -454,14 +456,14 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	Stamp		stamp = node_stamp(state, row, change);
 	OrSet	   *set;
 	OrSetTag	tag;
-	const char *cursor = cell->sent.data;
-	const char *element;
-	int			len;
+	OrSetItem  *items;
+	int			nitems;
 
 	tally_merged(state, row, cell, tally);
 	set = row->isnull[cell->column] ? orset_create(CurrentMemoryContext) :
 		orset_unpack(CurrentMemoryContext,
 					 DatumGetOrSetP(row->values[cell->column]));
+	items = list_items(&cell->sent, &nitems);
 	tag.replica = state->device->uuid;
 	tag.counter = change->delta.seq;
 
@@ -470,28 +472,39 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		SeenTags	seen = {state, row, NULL, NULL, 0};
 
 		find_seen_tags(&seen, set);
-		if (cell->op == DELTA_REMOVE)
-		{
-			while (delta_list_next(&cell->sent, &cursor, &element, &len))
-				(void) orset_remove_seen(set, element, len, tag_is_seen, &seen);
-		}
-		else
-		{
-			for (int i = set->nelements - 1; i >= 0; i--)
-				(void) orset_remove_seen(set, set->elements[i].data,
-										 set->elements[i].len, tag_is_seen, &seen);
-		}
+		orset_remove_all_seen(set, cell->op == DELTA_SET ? NULL : items, nitems,
+							  tag_is_seen, &seen);
 	}
 	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
-	{
-		while (delta_list_next(&cell->sent, &cursor, &element, &len))
-			orset_add_tag(set, element, len, &tag, tag.counter);
-	}
+		orset_add_tag_to_all(set, items, nitems, &tag, tag.counter);
 
 	row->values[cell->column] = OrSetPGetDatum(orset_pack(set));
 	row->isnull[cell->column] = false;
 	row_clock_set(row->clock, column->column_id, &stamp);
 	row->written = bms_add_member(row->written, cell->column);
+}
+
+/* The elements of a LIST value. */
+static OrSetItem *
+list_items(const DeltaValue *list, int *nitems)
+{
+	OrSetItem  *items;
+	const char *cursor = list->data;
+	const char *data;
+	int			len;
+	int			n = 0;
+
+	while (delta_list_next(list, &cursor, &data, &len))
+		n++;
+	items = palloc(Max(n, 1) * sizeof(OrSetItem));
+	cursor = list->data;
+	*nitems = 0;
+	while (delta_list_next(list, &cursor, &data, &len))
+	{
+		items[*nitems].data = data;
+		items[(*nitems)++].len = len;
+	}
+	return items;
 }
 
 /* A merged cell: as sent where the device knew all that was in it. */
@@ -501,8 +514,13 @@ tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally
 	const Stamp *current =
 		row_clock_get(row->clock, row->table->columns[cell->column].column_id);
 
-	if (current == NULL || apply_stamp_is_seen(state, row, current))
+	if (current == NULL || bms_is_member(cell->column, row->merged) ||
+		apply_stamp_is_seen(state, row, current))
+	{
+		/* later changes of this push meet only what this one leaves */
+		row->merged = bms_add_member(row->merged, cell->column);
 		tally->incoming++;
+	}
 	else
 	{
 		row->force = bms_add_member(row->force, cell->column);
@@ -567,7 +585,7 @@ apply_may_push(ApplyState *state, const char *scope)
 	if (scope == NULL)
 		return false;
 	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
-	return entry != NULL && entry->can_push && entry->revoked_node == 0;
+	return entry != NULL && entry->can_push;
 }
 
 static bool
@@ -763,9 +781,6 @@ apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
 {
 	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return true;
-	if (stamp->xid == state->xid &&
-		memcmp(&stamp->node, state->node, UUID_LEN) == 0)
-		return true;			/* merged by this very delta */
 	return row->is_scope_seen &&
 		apply_position_is_seen(state, &stamp->node, stamp->xid);
 }

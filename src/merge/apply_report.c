@@ -43,6 +43,7 @@ static bool needs_reread(ApplyState *state, const TouchedRow *row);
 static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
+static bool is_known_row(ApplyState *state, const RowClock *clock);
 static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
@@ -79,6 +80,23 @@ apply_remember_rows(ApplyState *state)
 		if (row->scope != NULL)
 			touched->scope = pstrdup(row->scope);
 		MemoryContextSwitchTo(oldcontext);
+	}
+}
+
+/* Which rows does the device itself want gone? */
+void
+apply_note_deletions(ApplyState *state)
+{
+	for (int i = 0; i < state->nchanges; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+		TouchedRow *row;
+
+		if (change->table == NULL || change->ref.key_bytes == NULL)
+			continue;
+		row = hash_search(state->touched, &change->ref, HASH_FIND, NULL);
+		if (row != NULL)
+			row->device_deleted = change->delta.kind == DELTA_CHANGE_DELETE;
 	}
 }
 
@@ -132,7 +150,7 @@ apply_log_touched(ApplyState *state)
 
 	for (int i = 0; i < state->nscopes && fallback == NULL; i++)
 	{
-		if (state->scopes[i].can_pull && state->scopes[i].revoked_node == 0)
+		if (state->scopes[i].can_pull)
 			fallback = state->scopes[i].scope;
 	}
 
@@ -210,7 +228,7 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 {
 	const SyncTable *table = row->table;
 
-	return row->check_presence || row->force != NULL ||
+	return row->check_presence || row->force != NULL || row->device_deleted ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
 		(row->was_inserted && table->has_defaults);
@@ -252,6 +270,7 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	Reread	   *work = arg;
 	TouchedRow *row = work->rows[ordinal];
 	RowClock   *clock;
+	bool		is_whole;
 	bool		begun = false;
 	int			n = 0;
 
@@ -261,16 +280,19 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	work->found[ordinal] = true;
 	clock = sync_table_clock(CurrentMemoryContext, work->table, clock_datum,
 							 clock_isnull);
+	is_whole = row->device_deleted || !is_known_row(work->state, clock);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
 		SyncColumn *column = &work->table->columns[i];
 		DeltaValue	value;
 
-		if (!cell_needs_correction(work, row, i, clock, values[n], isnull[n]))
+		if (!is_whole &&
+			!cell_needs_correction(work, row, i, clock, values[n], isnull[n]))
 			continue;
 		if (!begun)
 		{
-			delta_writer_begin(work->writer, DELTA_CHANGE_UPDATE,
+			delta_writer_begin(work->writer,
+							   is_whole ? DELTA_CHANGE_INSERT : DELTA_CHANGE_UPDATE,
 							   work->table->wire_name, HLC_MIN);
 			write_keys(work->writer, work->table, row->key);
 			begun = true;
@@ -280,6 +302,20 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	}
 	if (begun)
 		delta_writer_end(work->writer);
+}
+
+/*
+ * Does the device have this row, and not another one of the same key: one from
+ * before a delete, or one that it made itself?
+ */
+static bool
+is_known_row(ApplyState *state, const RowClock *clock)
+{
+	const Stamp *stamp = row_clock_scope_stamp(clock);
+
+	return stamp == NULL ||
+		memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
+		apply_position_is_seen(state, &stamp->node, stamp->xid);
 }
 
 /* Is the row in a scope that the device may pull? */
@@ -308,7 +344,7 @@ may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 	if (scope == NULL)
 		return false;
 	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
-	return entry != NULL && entry->can_pull && entry->revoked_node == 0;
+	return entry != NULL && entry->can_pull;
 }
 
 static bool
@@ -348,16 +384,13 @@ write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key)
 }
 
 /*
- * The row is not there (or not for this caller).  A delete that the device asked
- * for is nothing new; everything else it must undo: forget the row.
+ * The row is not there, or not for this caller.  Where the device deleted it that is
+ * nothing new; else it must forget the row.
  */
 static void
 write_absence(Reread *work, TouchedRow *row)
 {
-	bool		is_deletion = row->was_written && !row->check_presence &&
-		row->force == NULL;
-
-	if (is_deletion)
+	if (row->device_deleted)
 		return;
 	delta_writer_begin(work->writer,
 					   row->scope != NULL && row->was_written ?
