@@ -35,8 +35,8 @@
 #define Anum_change_log_xid		3
 #define Anum_change_log_part	4
 #define Anum_change_log_table_id 5
-#define Anum_change_log_nkeys	6
-#define Anum_change_log_key		7
+#define Anum_change_log_key		6
+#define Anum_change_log_nkeys	7
 #define Natts_change_log		7
 
 /* keys that share a row take at most this much, so that it is not toasted */

@@ -7,8 +7,8 @@ CREATE TABLE offline_sync.change_log (
     xid         xid8        NOT NULL,
     part        int         NOT NULL,
     table_id    int         NOT NULL,             -- 0: an event, not a row
-    nkeys       int         NOT NULL DEFAULT 1,   -- entries in this row
-    key         bytea       NOT NULL              -- several: each after its length, a varint
+    key         bytea       NOT NULL,             -- several: each after its length, a varint
+    nkeys       int         NOT NULL DEFAULT 1    -- entries in this row
 );
 CREATE INDEX change_log_position ON offline_sync.change_log (scope, node, xid, part);
 COMMENT ON TABLE offline_sync.change_log IS 'which rows were written at which position: where to look, not what is true';
