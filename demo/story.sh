@@ -146,7 +146,7 @@ SQL
 title 'Meanwhile the assistant works on the server, by plain SQL'
 sql server -U dora <<'SQL' | sed 's/^/    /'
 \set QUIET off
-UPDATE meeting SET seats = seats - 1, attendees = orset_add(attendees, 'fritz', sync_node(), 1) WHERE (country, day) = ('US', '2026-11-26');
+UPDATE meeting SET seats = seats - 1, attendees = array_append(attendees::text[], 'fritz')::orset WHERE (country, day) = ('US', '2026-11-26');
 UPDATE meeting SET place = 'Berlin' WHERE country = 'DE' AND day < '2027-01-01';
 DELETE FROM meeting WHERE (country, day) = ('PL', '2026-12-27');
 SQL
@@ -204,6 +204,7 @@ check 'seats: the second group of seven is refused by the table'"'"'s own CHECK'
 check 'an edit against a delete: the delete wins, and is on record' "$(value 'count(*)' DE 2026-12-24)" 0
 check 'what nobody else touched is as it was written' "$(value title JP 2026-11-23)" '勤労感謝の日 (closed)'
 
+for d in server $devices; do sql $d -c 'select line from content order by 1' >/tmp/content.$d; done
 title 'Do all four hold the same?'
 {
 	echo 'CREATE TEMP TABLE compared (holder text, rows int, checksum text);'
