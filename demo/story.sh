@@ -97,7 +97,12 @@ SQL
 		n=$((n + $(grep -o '"key":' "$mail/$1.page" | wc -l)))
 		pages=$((pages + 1))
 	done
-	printf '  %-12s pulled %d changes in %d pages\n' "$1" $n $pages
+	sql "$1" -c "SELECT device.vector('$(id_of "$1")')" >"$mail/$1.vector"
+	sql server -U "$(owner_of "$1")" >/dev/null <<SQL
+\set vector \`cat $mail/$1.vector\`
+SELECT sync_ack('$(id_of "$1")', :'vector');
+SQL
+	printf '  %-12s pulled %d changes, pages: %d\n' "$1" $n $pages
 }
 
 # ---------------------------------------------------------------------------
@@ -129,7 +134,7 @@ SELECT edit(31, 'DE', '2026-12-24', '{"set": {"title": "Christmas market, Nuremb
 SELECT edit(30, 'SE', '2026-12-10', '{"increment": {"seats": -7}, "add": {"attendees": ["ann"]}}');
 SELECT create_meeting(29, '5e000000-0000-4000-8000-000000000001',
     '{"calendar": "team", "title": "Retrospective", "starts_at": "2026-12-04 14:00:00+00",
-      "ends_at": "2026-12-04 15:00:00+00", "attendees": ["ann"]}');
+      "ends_at": "2026-12-04 15:00:00+00", "attendees": ["ann"], "seats": 8}');
 SQL
 edits ben_phone <<'SQL'
 SELECT edit(30, 'US', '2026-11-26', '{"set": {"title": "Thanksgiving at Ben''s"}}');
@@ -164,14 +169,13 @@ push cleo_laptop
 
 title 'What the devices were told about changes that did not simply apply'
 for d in $devices; do
-	table "$d" <<'SQL'
-\pset tuples_only on
-\pset format unaligned
-\pset fieldsep '  '
-SELECT format('  %-12s %s: %s', current_database(), c->'change'->>'key', o - 'seq')
+	sql "$d" <<'SQL'
+SELECT format('  %-12s #%s  %-24s %s', current_database(), o->>'seq', coalesce(m.title, '(gone)') || ':',
+              concat_ws(', ', o->>'outcome', o->>'conflicts' || ' conflict', o->>'message', o->>'sqlstate'))
 FROM device.answer a, jsonb_array_elements(a.answer->'outcomes') o,
-     LATERAL (SELECT jsonb_build_object('change', c) FROM jsonb_array_elements(a.delta->'changes') c WHERE c->'seq' = o->'seq') x (c)
-WHERE a.n = (SELECT max(b.n) FROM device.answer b);
+     jsonb_array_elements(a.delta->'changes') c LEFT JOIN meeting m ON m.key = c->'key'
+WHERE c->'seq' = o->'seq' AND a.n = (SELECT max(b.n) FROM device.answer b)
+ORDER BY (o->>'seq')::int;
 SQL
 done
 
@@ -204,7 +208,6 @@ check 'seats: the second group of seven is refused by the table'"'"'s own CHECK'
 check 'an edit against a delete: the delete wins, and is on record' "$(value 'count(*)' DE 2026-12-24)" 0
 check 'what nobody else touched is as it was written' "$(value title JP 2026-11-23)" '勤労感謝の日 (closed)'
 
-for d in server $devices; do sql $d -c 'select line from content order by 1' >/tmp/content.$d; done
 title 'Do all four hold the same?'
 {
 	echo 'CREATE TEMP TABLE compared (holder text, rows int, checksum text);'
@@ -221,10 +224,18 @@ check 'server, two phones and a laptop hold the same rows' "$sums" 1
 check 'nothing waits to be pushed' "$(for d in $devices; do sql "$d" -c 'SELECT count(*) FROM device.outbox WHERE NOT is_settled'; done | sort -u)" 0
 
 title 'The audit explains it: what each device sent, and what became of it'
-table server <<'SQL'
-SELECT d.label AS device, a.seq, a.operation, a.incoming, a.outcome, a.reason
+table server -P format=wrapped -P columns=150 <<'SQL'
+SELECT d.label AS device, a.seq, a.operation, a.incoming, a.previous, a.outcome, a.reason
 FROM sync_audit a JOIN sync_devices d USING (device)
 ORDER BY a.received_at, a.seq;
+SQL
+
+title 'Concurrent writes, and how they were decided'
+table server -P format=wrapped -P columns=150 <<'SQL'
+SELECT d.label AS device, c.seq, coalesce(c.column_name, '(row)') AS "column", c.current_value AS current,
+       c.incoming_value AS incoming, c.decision, c.policy, c.state
+FROM sync_conflicts c JOIN sync_devices d USING (device)
+ORDER BY c.detected_at, c.seq, c.column_name;
 SQL
 
 title 'And the devices'
