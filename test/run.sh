@@ -173,7 +173,7 @@ none()
 show()
 {
 	say "---- last lines of ${1#"$work"/}"
-	tail -n "$2" "$1"
+	tail -n "$2" "$1" | cut -c 1-300
 	say "----"
 }
 

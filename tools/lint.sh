@@ -70,12 +70,18 @@ done
 for name in $(cat $(find src -name '*.sql') |
 	sed -nE 's/^CREATE (OR REPLACE )?(FUNCTION|VIEW|AGGREGATE|TYPE) ([a-z_]+)( |\(|;).*/\3/p' | sort -u |
 	grep -vE '_(in|out|recv|send|eq|ne|lt|le|gt|ge|cmp|hash|hash_extended|sortsupport|smaller|larger|concurrent)$' |
-	grep -vE '_gin_|_agg_|_contains|_entry$|^orset_to_array$|^sync_(capture|truncate|ddl|sql_drop|tables_info)'); do
+	grep -vE '_gin_|_agg_|_contains|_entry$|^orset_to_array$|^sync_(capture|truncate|ddl|sql_drop|tables_info|registry_changed)'); do
 	grep -q "\`$name\b\|\b$name(" README.md || bad "README.md does not mention $name"
 done
 for name in $(sed -n 's/.*DefineCustom.*"\(offline_sync\.[a-z_]*\)".*/\1/p' src/offline_sync.c); do
 	grep -q "$name" README.md || bad "README.md does not mention $name"
 done
+
+# --- the README's first screen is what really comes out ---
+awk '/^```sql/ { on = 1; next } /^```/ { exit } on' README.md | grep -v '^$' >"${TMPDIR:-/tmp}/lint.$$"
+sed -n '/^CREATE EXTENSION/,/^-- done/p' expected/readme.out | grep -v -e '^$' -e '^-- done' |
+	cmp -s - "${TMPDIR:-/tmp}/lint.$$" || bad 'the first screen of README.md differs from expected/readme.out'
+rm -f "${TMPDIR:-/tmp}/lint.$$"
 
 # --- house rules that grep can see ---
 # elog(ERROR) is for what cannot happen; what a user can meet has an errcode.
