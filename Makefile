@@ -39,6 +39,9 @@ SHLIB_LINK = -Wl,-Bsymbolic
 
 EXTRA_CLEAN = output_iso tmp_check tmp_check_iso
 
+# installcheck is below: each test gets a new database
+NO_INSTALLCHECK = 1
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -49,7 +52,17 @@ $(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
 
 $(OBJS): $(wildcard src/*.h src/*/*.h)
 
-# Against a running server: make installcheck (regress, isolation), make pgtap.
+# Against a running server: make installcheck, and make pgtap.
+installcheck:
+ifneq ($(strip $(REGRESS)),)
+	sh $(srcdir)/test/regress.sh . $(REGRESS) -- \
+	  $(top_builddir)/src/test/regress/pg_regress --bindir='$(bindir)' $(REGRESS_OPTS)
+endif
+ifneq ($(strip $(ISOLATION)),)
+	sh $(srcdir)/test/regress.sh output_iso $(ISOLATION) -- \
+	  $(top_builddir)/src/test/isolation/pg_isolation_regress --bindir='$(bindir)' $(ISOLATION_OPTS)
+endif
+
 # TAP tests make their own servers, so they cannot run as root.
 PGTAP_TESTS = $(sort $(wildcard test/pgtap/*.sql))
 PROVE_TESTS ?= $(sort $(wildcard test/t/*.pl))
@@ -69,4 +82,4 @@ indent:
 lint:
 	PG_CONFIG='$(PG_CONFIG)' sh tools/lint.sh
 
-.PHONY: pgtap prove_installcheck indent lint
+.PHONY: installcheck pgtap prove_installcheck indent lint
