@@ -128,6 +128,7 @@ typedef struct ApplyRow
 	bool		was_inserted;
 	bool		was_written;
 	bool		check_presence;
+	Bitmapset  *mentioned;		/* columns that the device wrote in any way */
 	Bitmapset  *force;			/* columns to send back whatever they hold */
 	DeltaValue **sent;			/* [table->ncolumns], last value sent, or NULL */
 } ApplyRow;
@@ -142,6 +143,7 @@ typedef struct TouchedRow
 	bool		was_written;
 	bool		check_presence;
 	bool		device_deleted;	/* the device's last word on it: it should be gone */
+	Bitmapset  *mentioned;
 	Bitmapset  *force;
 	DeltaValue **sent;
 	const char *scope;			/* to log it in, where nothing else does */

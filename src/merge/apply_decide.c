@@ -144,6 +144,9 @@ decide_change(ApplyState *state, ApplyChange *change)
 			break;
 	}
 
+	for (int i = 0; i < change->ncells; i++)
+		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
+
 	change->scope = row->scope;
 	if ((row->is_alive || facts.was_deleted) &&
 		!check_scope(state, change, row->scope))

@@ -76,6 +76,7 @@ apply_remember_rows(ApplyState *state)
 				touched->force = bms_del_member(touched->force, i);
 			}
 		}
+		touched->mentioned = bms_add_members(touched->mentioned, row->mentioned);
 		touched->force = bms_add_members(touched->force, row->force);
 		if (row->scope != NULL)
 			touched->scope = pstrdup(row->scope);
@@ -231,7 +232,8 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 	return row->check_presence || row->force != NULL || row->device_deleted ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
-		(row->was_inserted && table->has_defaults);
+		(row->was_inserted &&
+		 (table->has_defaults || table->has_counters_or_sets));
 }
 
 static void
@@ -363,7 +365,7 @@ cell_needs_correction(Reread *work, TouchedRow *row, int column,
 
 	/* not sent: did this delta, by defaults or triggers, write it? */
 	if (row->was_inserted)
-		return !isnull && c->policy == POLICY_LWW;
+		return !isnull && !bms_is_member(column, row->mentioned);
 	stamp = row_clock_get(clock, c->column_id);
 	return c->policy == POLICY_LWW && stamp != NULL &&
 		stamp->xid == work->state->xid &&
