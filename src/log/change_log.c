@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "log/change_log.h"
 #include "log/pending.h"
 #include "log/state.h"
