@@ -64,6 +64,7 @@ static bool apply_known(ApplyState *state, ApplyResult *result,
 						StringInfo outcomes);
 static void load_changes(ApplyState *state);
 static void lift_clocks(ApplyState *state);
+static void recall_known(ApplyState *state, int nknown);
 static void form_units(ApplyState *state);
 static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
@@ -270,6 +271,7 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	}
 	UnregisterSnapshot(snapshot);
 
+	recall_known(state, nknown);
 	if (nknown < state->nchanges)
 	{
 		/* the new tail is a reconciliation of its own */
@@ -282,15 +284,28 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	/* nothing is new: the same answer again, with values as of now */
 	result->status = "duplicate";
 	result->outcomes = json_array(outcomes->data);
-	form_units(state);
-	apply_resolve(state);
-	for (int i = 0; i < state->nchanges; i++)
-		apply_remember_change(state, &state->changes[i]);
-	apply_note_deletions(state);
 	SPI_connect();
 	result->corrections = apply_corrections(state);
 	SPI_finish();
 	return true;
+}
+
+/*
+ * The device sends again what is stored already, so it may not have had the answer:
+ * it is told the rows concerned as they are now, whole.
+ */
+static void
+recall_known(ApplyState *state, int nknown)
+{
+	int			nchanges = state->nchanges;
+
+	state->nchanges = nknown;
+	form_units(state);
+	apply_resolve(state);
+	for (int i = 0; i < nknown; i++)
+		apply_recall_change(state, &state->changes[i]);
+	apply_note_deletions(state);
+	state->nchanges = nchanges;
 }
 
 static void

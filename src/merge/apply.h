@@ -142,6 +142,7 @@ typedef struct TouchedRow
 	bool		was_inserted;
 	bool		was_written;
 	bool		check_presence;
+	bool		is_recalled;	/* the device may not know what became of it */
 	bool		device_deleted;	/* the device's last word on it: it should be gone */
 	Bitmapset  *mentioned;
 	Bitmapset  *force;
@@ -258,6 +259,7 @@ extern void apply_write(ApplyState *state);
 
 extern void apply_remember_rows(ApplyState *state);
 extern void apply_remember_change(ApplyState *state, const ApplyChange *change);
+extern void apply_recall_change(ApplyState *state, const ApplyChange *change);
 extern void apply_note_deletions(ApplyState *state);
 extern void apply_log_touched(ApplyState *state);
 extern DeltaData *apply_corrections(ApplyState *state);

@@ -101,7 +101,7 @@ apply_note_deletions(ApplyState *state)
 	}
 }
 
-/* A change that was refused, or that was known already: its cells are looked at. */
+/* A change that was refused: its cells are looked at. */
 void
 apply_remember_change(ApplyState *state, const ApplyChange *change)
 {
@@ -116,6 +116,14 @@ apply_remember_change(ApplyState *state, const ApplyChange *change)
 	for (int i = 0; i < change->ncells; i++)
 		row->force = bms_add_member(row->force, change->cells[i].column);
 	MemoryContextSwitchTo(oldcontext);
+}
+
+/* A change that the device sent before: it is told the whole row. */
+void
+apply_recall_change(ApplyState *state, const ApplyChange *change)
+{
+	if (change->table != NULL && change->ref.key_bytes != NULL)
+		touch(state, &change->ref, change->table, change->key)->is_recalled = true;
 }
 
 static TouchedRow *
@@ -229,7 +237,8 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 {
 	const SyncTable *table = row->table;
 
-	return row->check_presence || row->force != NULL || row->device_deleted ||
+	return row->check_presence || row->force != NULL || row->is_recalled ||
+		row->device_deleted ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
 		(row->was_inserted &&
@@ -282,7 +291,8 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	work->found[ordinal] = true;
 	clock = sync_table_clock(CurrentMemoryContext, work->table, clock_datum,
 							 clock_isnull);
-	is_whole = row->device_deleted || !is_known_row(work->state, clock);
+	is_whole = row->is_recalled || row->device_deleted ||
+		!is_known_row(work->state, clock);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
 		SyncColumn *column = &work->table->columns[i];
