@@ -602,9 +602,9 @@ record_conflicts(ApplyState *state, const ApplyResult *result)
 			row->keylen = change->ref.key_len;
 			row->column_id = conflict->column < 0 ? 0 :
 				change->table->columns[conflict->column].column_id;
-			row->policy = conflict->column < 0 ? "delete_wins" : "lww";
+			row->policy = conflict->policy;
 			row->decision = conflict->incoming_won ? "incoming" : "current";
-			row->state = "auto";
+			row->state = conflict->is_open ? "open" : "auto";
 			if (conflict->current_json != NULL)
 				row->current_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																		CStringGetDatum(conflict->current_json)));

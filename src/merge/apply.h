@@ -86,6 +86,8 @@ typedef struct ApplyChange
 typedef struct ApplyConflict
 {
 	int			column;			/* index into table->columns, -1: the row */
+	const char *policy;
+	bool		is_open;		/* a person is to decide */
 	bool		incoming_won;
 	char	   *current_json;	/* or NULL */
 	char	   *incoming_json;

@@ -25,6 +25,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 /* what the cells of one change came to */
 typedef struct CellTally
@@ -48,8 +49,10 @@ static void decide_change(ApplyState *state, ApplyChange *change);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
-static void merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
-					  ApplyCell *cell, CellTally *tally);
+static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						   ApplyCell *cell, CellTally *tally);
+static int	compare_cell(SyncColumn *column, const ApplyCell *cell,
+						 Datum current, bool current_isnull);
 static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						  ApplyCell *cell, CellTally *tally);
 static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
@@ -289,8 +292,8 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			case POLICY_ORSET:
 				merge_orset(state, change, row, cell, &tally);
 				break;
-			case POLICY_LWW:
-				merge_lww(state, change, row, cell, &tally);
+			default:
+				merge_register(state, change, row, cell, &tally);
 				break;
 		}
 	}
@@ -332,8 +335,8 @@ decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			case POLICY_ORSET:
 				merge_orset(state, change, row, cell, &tally);
 				break;
-			case POLICY_LWW:
-				merge_lww(state, change, row, cell, &tally);
+			default:
+				merge_register(state, change, row, cell, &tally);
 				break;
 		}
 	}
@@ -367,8 +370,9 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	change->outcome = OUTCOME_APPLIED;
 }
 
+/* A cell that holds what one writer put in it. */
 static void
-merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
+merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		  ApplyCell *cell, CellTally *tally)
 {
 	SyncColumn *column = &row->table->columns[cell->column];
@@ -376,9 +380,15 @@ merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	const Stamp *current = row_clock_get(row->clock, column->column_id);
 	bool		is_seen;
 	CellVerdict verdict;
+	CellFacts	facts;
 
 	is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
-	verdict = decide_cell(column->policy, current, is_seen, &stamp);
+	facts.current = current;
+	facts.incoming = &stamp;
+	facts.is_seen = is_seen;
+	facts.comparison = compare_cell(column, cell, row->values[cell->column],
+									row->isnull[cell->column]);
+	verdict = decide_cell(column->policy, &facts);
 	if (!is_seen &&
 		(row->isnull[cell->column] != cell->isnull ||
 		 (!cell->isnull &&
@@ -425,6 +435,28 @@ merge_lww(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
 		row->force = bms_add_member(row->force, cell->column);
 	tally->incoming++;
+}
+
+/* The incoming value against the stored one, for the policies that ask. */
+static int
+compare_cell(SyncColumn *column, const ApplyCell *cell, Datum current,
+			 bool current_isnull)
+{
+	TypeCacheEntry *type;
+	int			result;
+
+	if (column->policy != POLICY_MAX && column->policy != POLICY_MIN &&
+		column->policy != POLICY_FIRST_WRITER)
+		return 0;
+	if (cell->isnull || current_isnull)
+		return (int) current_isnull - (int) cell->isnull;
+	if (column->policy == POLICY_FIRST_WRITER)
+		return 0;
+	type = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
+	result = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
+											 column->collation, cell->value,
+											 current));
+	return column->policy == POLICY_MAX ? result : -result;
 }
 
 static void
@@ -894,6 +926,10 @@ add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
 	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
 	ApplyConflict *conflict = palloc0(sizeof(ApplyConflict));
 
+	conflict->policy = column < 0 ? "delete_wins" :
+		sync_policy_name(row->table->columns[column].policy);
+	conflict->is_open = column >= 0 &&
+		row->table->columns[column].policy == POLICY_MANUAL;
 	conflict->column = column;
 	conflict->incoming_won = incoming_won;
 	conflict->current_json = current_json ? pstrdup(current_json) : NULL;

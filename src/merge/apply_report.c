@@ -377,7 +377,7 @@ cell_needs_correction(Reread *work, TouchedRow *row, int column,
 	if (row->was_inserted)
 		return !isnull && !bms_is_member(column, row->mentioned);
 	stamp = row_clock_get(clock, c->column_id);
-	return c->policy == POLICY_LWW && stamp != NULL &&
+	return !SYNC_POLICY_IS_MERGED(c->policy) && stamp != NULL &&
 		stamp->xid == work->state->xid &&
 		memcmp(&stamp->node, work->state->node, UUID_LEN) == 0;
 }
@@ -498,7 +498,7 @@ apply_append_detail(StringInfo buf, const ApplyChange *change)
 	{
 		ApplyConflict *conflict = lfirst(lc);
 
-		policy = conflict->column < 0 ? "delete_wins" : "lww";
+		policy = conflict->policy;
 		if (change->previous != NULL || conflict->column < 0 ||
 			conflict->current_json == NULL)
 			continue;

@@ -20,21 +20,75 @@
 
 #include "merge/decide.h"
 
-CellVerdict
-decide_cell(SyncPolicy policy, const Stamp *current, bool is_seen,
-			const Stamp *incoming)
+static const char *const policy_names[SYNC_NPOLICIES] = {
+	[POLICY_LWW] = "lww",
+	[POLICY_ORSET] = "orset",
+	[POLICY_COUNTER] = "counter",
+	[POLICY_MAX] = "max",
+	[POLICY_MIN] = "min",
+	[POLICY_FIRST_WRITER] = "first_writer",
+	[POLICY_SERVER_WINS] = "server_wins",
+	[POLICY_MANUAL] = "manual"
+};
+
+const char *
+sync_policy_name(SyncPolicy policy)
 {
+	return policy_names[policy];
+}
+
+int
+sync_policy_by_name(const char *name)
+{
+	for (int i = 0; i < SYNC_NPOLICIES; i++)
+	{
+		if (strcmp(policy_names[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * For lww, max, min and first_writer the verdict picks the greatest of all
+ * writes in a total order: (hlc, replica); (value, hlc, replica), where of equal
+ * values the later write stays, so that its spelling does; the reverse of (hlc,
+ * replica).  Causality agrees with each of them: the first because hlcs are
+ * lifted, the others because they do not ask who had seen what.
+ */
+CellVerdict
+decide_cell(SyncPolicy policy, const CellFacts *facts)
+{
+	bool		later;
+	bool		wins = false;
+
+	if (SYNC_POLICY_IS_MERGED(policy))
+		return CELL_MERGED;
+	if (facts->current == NULL)
+		return CELL_INCOMING;
+
+	later = facts->is_seen ||
+		stamp_compare(facts->incoming, facts->current) > 0;
 	switch (policy)
 	{
+		case POLICY_LWW:
+			wins = later;
+			break;
+		case POLICY_MAX:
+		case POLICY_MIN:
+			wins = facts->comparison != 0 ? facts->comparison > 0 : later;
+			break;
+		case POLICY_FIRST_WRITER:
+			wins = facts->comparison != 0 ? facts->comparison > 0 : !later;
+			break;
+		case POLICY_SERVER_WINS:
+		case POLICY_MANUAL:
+			wins = facts->is_seen;
+			break;
 		case POLICY_ORSET:
 		case POLICY_COUNTER:
-			return CELL_MERGED;
-		case POLICY_LWW:
-			break;
+			break;				/* above */
 	}
-	if (current == NULL || is_seen)
-		return CELL_INCOMING;
-	return stamp_compare(incoming, current) > 0 ? CELL_INCOMING : CELL_CURRENT;
+	return wins ? CELL_INCOMING : CELL_CURRENT;
 }
 
 RowVerdict

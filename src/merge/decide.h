@@ -18,8 +18,23 @@ typedef enum SyncPolicy
 {
 	POLICY_LWW = 0,				/* the later write */
 	POLICY_ORSET,				/* observed-remove set */
-	POLICY_COUNTER				/* sum of increments */
+	POLICY_COUNTER,				/* sum of increments */
+	POLICY_MAX,					/* the greater value, by the type's order */
+	POLICY_MIN,					/* the smaller one */
+	POLICY_FIRST_WRITER,		/* the earlier write of a value */
+	POLICY_SERVER_WINS,			/* what is stored, against a concurrent write */
+	POLICY_MANUAL				/* the same, and a person decides */
 } SyncPolicy;
+
+#define SYNC_NPOLICIES	(POLICY_MANUAL + 1)
+
+/* The policy's name in SQL, and the other way round: -1 for an unknown one. */
+extern const char *sync_policy_name(SyncPolicy policy);
+extern int	sync_policy_by_name(const char *name);
+
+/* Does a cell of this policy hold what several writers put in together? */
+#define SYNC_POLICY_IS_MERGED(policy) \
+	((policy) == POLICY_ORSET || (policy) == POLICY_COUNTER)
 
 /* What became of a write to one cell */
 typedef enum CellVerdict
@@ -29,12 +44,18 @@ typedef enum CellVerdict
 	CELL_MERGED					/* both count: the policy combines them */
 } CellVerdict;
 
-/*
- * Decide one cell.  current: its stamp, or NULL where nobody wrote it; is_seen:
- * the writer of incoming had seen current (ignored without one).
- */
-extern CellVerdict decide_cell(SyncPolicy policy, const Stamp *current,
-							   bool is_seen, const Stamp *incoming);
+typedef struct CellFacts
+{
+	const Stamp *current;		/* NULL where nobody wrote it: a default did */
+	const Stamp *incoming;
+	bool		is_seen;		/* the writer of incoming had seen current */
+	int			comparison;		/* > 0: the incoming value counts more, whoever
+								 * wrote it.  MAX, MIN: by the type's order;
+								 * these and FIRST_WRITER: a value more than
+								 * NULL.  Else 0 */
+} CellFacts;
+
+extern CellVerdict decide_cell(SyncPolicy policy, const CellFacts *facts);
 
 /* What a change wants of its row */
 typedef enum RowIntention

@@ -132,6 +132,9 @@ extern SyncTable *sync_table_by_name(const char *wire_name, int len);
 /* All enabled tables, ascending rank then table_id; palloc'd array. */
 extern SyncTable **sync_table_list(int *ntables);
 
+/* Can a column of the type have the policy?  (Sets always have theirs.) */
+extern bool sync_policy_fits(SyncPolicy policy, Oid type);
+
 /* Column look-ups: index into columns, or -1. */
 extern int	sync_column_by_name(const SyncTable *t, const char *name, int len);
 extern int	sync_column_by_attnum(const SyncTable *t, AttrNumber attnum);

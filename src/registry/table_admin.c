@@ -388,15 +388,16 @@ check_policy(const SyncTable *t, const SyncColumn *c, const char *policy)
 						policy, c->name, format_type_be(c->type)),
 				 is_set ? errhint("Columns of type orset always have the policy \"orset\".") :
 				 errhint("The policy \"orset\" is for columns of type orset.")));
-	if (strcmp(policy, "counter") != 0)
-		return;
-	if (c->type != INT2OID && c->type != INT4OID && c->type != INT8OID &&
-		c->type != NUMERICOID)
+	if (!is_set && !sync_policy_fits(sync_policy_by_name(policy), c->type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("policy \"counter\" does not fit column \"%s\" of type %s",
-						c->name, format_type_be(c->type)),
-				 errhint("Counters are smallint, integer, bigint or numeric columns.")));
+				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
+						policy, c->name, format_type_be(c->type)),
+				 strcmp(policy, "counter") == 0 ?
+				 errhint("Counters are smallint, integer, bigint or numeric columns.") :
+				 errhint("The policies \"max\" and \"min\" need a type with a btree order.")));
+	if (strcmp(policy, "counter") != 0)
+		return;
 	if (c->is_key || c->is_generated || column == t->scope_column)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

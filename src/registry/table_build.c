@@ -38,6 +38,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 /* A table's columns as the registry has them, and which attribute each one is. */
 typedef struct RecordedColumns
@@ -630,7 +631,7 @@ describe_modes(SyncTable *t)
 		t->needs_modes |= c->needs_modes;
 		t->key_needs_modes |= c->needs_modes &&
 			(c->is_key || i == t->scope_column);
-		t->has_counters_or_sets |= c->policy != POLICY_LWW;
+		t->has_counters_or_sets |= SYNC_POLICY_IS_MERGED(c->policy);
 	}
 }
 
@@ -765,13 +766,31 @@ tracked_column_type_name(Oid type)
 static SyncPolicy
 policy_of(const TrackedColumn *row, Oid type, const RegistryOids *oids)
 {
+	int			policy = row->policy == NULL ? POLICY_LWW :
+		sync_policy_by_name(row->policy);
+
 	if (type == oids->orset)
 		return POLICY_ORSET;
-	if (row->policy != NULL && strcmp(row->policy, "counter") == 0 &&
-		(type == INT2OID || type == INT4OID || type == INT8OID ||
-		 type == NUMERICOID))
-		return POLICY_COUNTER;
-	return POLICY_LWW;
+	return policy >= 0 && sync_policy_fits(policy, type) ? policy : POLICY_LWW;
+}
+
+bool
+sync_policy_fits(SyncPolicy policy, Oid type)
+{
+	switch (policy)
+	{
+		case POLICY_ORSET:
+			return false;		/* the type decides that by itself */
+		case POLICY_COUNTER:
+			return type == INT2OID || type == INT4OID || type == INT8OID ||
+				type == NUMERICOID;
+		case POLICY_MAX:
+		case POLICY_MIN:
+			return OidIsValid(lookup_type_cache(type,
+												TYPECACHE_CMP_PROC)->cmp_proc);
+		default:
+			return true;
+	}
 }
 
 static SyncValueClass

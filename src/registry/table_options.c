@@ -10,10 +10,11 @@
  */
 #include "postgres.h"
 
+#include "merge/decide.h"
 #include "registry/table_options.h"
 #include "utils/builtins.h"
 
-#define KNOWN_POLICIES	"\"lww\", \"orset\", \"counter\""
+#define KNOWN_POLICIES	"\"lww\", \"orset\", \"counter\", \"max\", \"min\", \"first_writer\", \"server_wins\", \"manual\""
 
 typedef struct JsonPair
 {
@@ -123,8 +124,7 @@ parse_policy(const JsonPair *pair, TablePolicy *policy)
 void
 table_policy_check_options(const char *policy, Jsonb *options)
 {
-	if (strcmp(policy, "lww") != 0 && strcmp(policy, "orset") != 0 &&
-		strcmp(policy, "counter") != 0)
+	if (sync_policy_by_name(policy) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized policy \"%s\"", policy),

@@ -105,8 +105,8 @@ policies_as_jsonb(const SyncTable *t)
 			continue;
 		appendStringInfoChar(&buf, buf.len == 0 ? '{' : ',');
 		escape_json(&buf, t->columns[i].name);
-		appendStringInfoString(&buf, t->columns[i].policy == POLICY_COUNTER
-							   ? ":\"counter\"" : ":\"orset\"");
+		appendStringInfo(&buf, ":\"%s\"",
+						 sync_policy_name(t->columns[i].policy));
 	}
 	appendStringInfoString(&buf, buf.len == 0 ? "{}" : "}");
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
