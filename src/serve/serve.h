@@ -84,6 +84,7 @@ typedef struct ServePush
 	int64		last_seq;
 	bool		is_lost;		/* its answer never arrived */
 	RowSet	   *rows;			/* that it was about; NULL: not read yet */
+	RowSet	   *inserted;		/* those of them that it inserted */
 	int			nrefs;
 	RowRef	   *refs;			/* the same, sorted */
 } ServePush;
@@ -242,6 +243,14 @@ extern void serve_push_read(ServePage *page, ServePush *push);
  */
 extern bool serve_stamp_is_known(ServePage *page, const Stamp *stamp,
 								 const RowRef *row);
+
+/*
+ * Does the device have a row that came into its scope with this write: has it
+ * pulled that, or inserted the row itself?  (It may well have pushed the scope of
+ * a row that it does not have.)
+ */
+extern bool serve_row_is_had(ServePage *page, const Stamp *scope_stamp,
+							 const RowRef *row);
 
 /* The last seq of the device's pushes that a vector about to be given covers. */
 extern int64 serve_pushes_covered(const ServePage *page, const VersionVector *to);

@@ -822,6 +822,7 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	const Stamp *scope_stamp = row_clock_scope_stamp(clock);
 	Bitmapset  *sent;
 	bool		is_new;
+	bool		is_had;
 
 	page_note_clock(page, clock);
 	if (scope == NULL || !pulls_scope(page, scope))
@@ -838,10 +839,21 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		  !(is_new && is_elsewhere(entry, scope)))))
 		return;
 
-	if (is_new)
+	/*
+	 * If it was the device itself that pushed the row's scope, the stamp does not
+	 * tell whether it has the row.  It has not where the row came from a scope
+	 * that it does not pull, and need not have where others wrote it, too.
+	 */
+	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
+	if (!is_new && !is_had && entry->scope != NULL &&
+		scope_stamp->xid == entry->xid &&
+		memcmp(&scope_stamp->node, node, UUID_LEN) == 0)
+		is_new = true;
+	sent = is_new ? NULL : unknown_columns(page, row, clock);
+	if (is_new || (sent != NULL && !is_had))
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_INSERT,
 					 clock, row->values, row->isnull, value_columns(row->st));
-	else if ((sent = unknown_columns(page, row, clock)) != NULL)
+	else if (sent != NULL)
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_UPDATE,
 					 clock, row->values, row->isnull, sent);
 }

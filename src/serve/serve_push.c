@@ -160,6 +160,28 @@ serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row)
 	return false;
 }
 
+bool
+serve_row_is_had(ServePage *page, const Stamp *scope_stamp, const RowRef *row)
+{
+	int			n;
+	int			first;
+
+	if (vv_covers_counter(page->since, &scope_stamp->node, scope_stamp->xid))
+		return true;
+	first = serve_pushes_at(page, &scope_stamp->node, scope_stamp->xid, &n);
+	for (int i = first; i < first + n; i++)
+	{
+		ServePush  *push = &page->pushes[i];
+
+		if (push->is_lost)
+			continue;
+		serve_push_read(page, push);
+		if (row_set_has(push->inserted, row))
+			return true;
+	}
+	return false;
+}
+
 int64
 serve_pushes_covered(const ServePage *page, const VersionVector *to)
 {
@@ -196,6 +218,7 @@ serve_push_read(ServePage *page, ServePush *push)
 		return;
 	old = MemoryContextSwitchTo(page->context);
 	push->rows = row_set_create();
+	push->inserted = row_set_create();
 	if (push->is_lost ||
 		page->push_bytes < (Size) sync_max_delta_size * 1024)
 		journal = journal_find(&page->device, push->last_seq, page->snapshot);
@@ -234,6 +257,7 @@ read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
 
 		delta_reader_init(&reader, delta);
 		push->rows = row_set_create();
+		push->inserted = row_set_create();
 		push->nrefs = 0;
 		if (push->refs == NULL)
 			push->refs = MemoryContextAllocHuge(context,
@@ -283,6 +307,8 @@ add_change_ref(ServePage *page, ServePush *push, const DeltaReader *reader,
 	MemoryContextSwitchTo(old);
 	row.key = buf.data;
 	row.keylen = buf.len;
+	if (is_valid && change->kind == DELTA_CHANGE_INSERT)
+		(void) row_set_add(push->inserted, &row);
 	if (is_valid && row_set_add(push->rows, &row))
 	{
 		char	   *copy = MemoryContextAlloc(page->context, row.keylen);
