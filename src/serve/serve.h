@@ -239,10 +239,11 @@ extern void serve_push_read(ServePage *page, ServePush *push);
 
 /*
  * Does the device know of this write to a row: is its position covered, or has it
- * been told in the answer to its own push?
+ * been told in the answer to its own push?  is_merged: of a column whose merged
+ * values are stamped by the node.
  */
 extern bool serve_stamp_is_known(ServePage *page, const Stamp *stamp,
-								 const RowRef *row);
+								 const RowRef *row, bool is_merged);
 
 /*
  * Does the device have a row that came into its scope with this write: has it

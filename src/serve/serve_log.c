@@ -832,7 +832,7 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		return;
 	}
 	is_new = is_lost || scope_stamp == NULL ||
-		!serve_stamp_is_known(page, scope_stamp, &row->row);
+		!serve_stamp_is_known(page, scope_stamp, &row->row, false);
 	if (!is_lost &&
 		(is_of_lost_push(page, node, entry) ||
 		 (!row_clock_has_position(clock, node, entry->xid) &&
@@ -917,7 +917,7 @@ is_delete_answered(ServePage *page, LogRow *row)
 		return false;
 	stamp = &clock->floor[clock->nfloor - 1];
 	return !vv_covers_counter(page->since, &stamp->node, stamp->xid) &&
-		serve_stamp_is_known(page, stamp, &row->row);
+		serve_stamp_is_known(page, stamp, &row->row, false);
 }
 
 /* Was the row in another scope, when the entry was written, than it is now? */
@@ -971,7 +971,9 @@ unknown_columns(ServePage *page, LogRow *row, const RowClock *clock)
 	{
 		const Stamp *stamp = row_clock_get(clock, t->columns[i].column_id);
 
-		if (stamp != NULL && !serve_stamp_is_known(page, stamp, &row->row))
+		if (stamp != NULL &&
+			!serve_stamp_is_known(page, stamp, &row->row,
+								  t->columns[i].policy != POLICY_LWW))
 			result = bms_add_member(result, i);
 	}
 	if (result != NULL && t->has_generated)

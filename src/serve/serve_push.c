@@ -7,7 +7,9 @@
  * about wherever they are not what it sent.  So nothing of those rows is served
  * back, though the transaction may hold more: rows that cascades and triggers
  * wrote, and other devices' pushes that a queue applied together with it.  Only
- * the journal knows which rows a push was about.
+ * the journal knows which rows a push was about.  What the node itself wrote to
+ * such a row (a trigger did, or a statement after the push) is served, since no
+ * stamp says whether the answer was made before or after.
  *
  * Where the answer never arrived (the push ends after the vector's entry for
  * the device) all of those rows are served whole, also where nothing of the
@@ -131,7 +133,8 @@ serve_pushes_at(const ServePage *page, const pg_uuid_t *node, uint64 xid,
 }
 
 bool
-serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row)
+serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row,
+					 bool is_merged)
 {
 	int			n;
 	int			first;
@@ -148,9 +151,13 @@ serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row)
 		if (memcmp(&stamp->replica, &page->device, UUID_LEN) == 0)
 			return true;
 
-		/* the node's own stamp: of a merged cell or a trigger, if the push was
-		 * about this row; else of something that it set off */
-		if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
+		/*
+		 * The node's stamp of a merged cell, if the push was about this row.  Any
+		 * other stamp of the node may come from a statement, or another push, that
+		 * followed in the same transaction: better told twice than never.
+		 */
+		if (is_merged && n == 1 &&
+			memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
 		{
 			serve_push_read(page, push);
 			if (row_set_has(push->rows, row))
