@@ -22,6 +22,7 @@ SQL_PARTS = $(wildcard \
 	src/audit/journal.sql \
 	src/capture/capture.sql \
 	src/merge/apply.sql \
+	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
 	src/audit/views.sql)
 

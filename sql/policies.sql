@@ -67,3 +67,38 @@ SELECT sync_enable_table('misfit', policies => '{"n": "max", "t": "first_writer"
 SELECT sync_set_policy('misfit', 'p', 'min');
 SELECT sync_set_policy('misfit', 'p', 'manual');
 SELECT policies FROM sync_tables WHERE table_name = 'misfit';
+
+-- Manual: a person decides, by an update that flows to all devices
+CREATE TABLE note (id int PRIMARY KEY, v text, tags orset);
+SELECT sync_enable_table('note', policies => '{"v": "manual"}');
+INSERT INTO note VALUES (1, 'ours'), (2, 'ours');
+CREATE FUNCTION push_note(d text, id int, v text) RETURNS int LANGUAGE sql AS $$
+    SELECT a.conflicts FROM sync_hello(('00000000-0000-0000-0000-00000000000' || d)::uuid) AS h, sync_apply_delta(format(
+        '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000%s", "changes": [{"seq": %s, '
+        '"hlc": "2026-01-01T00:00:00.000Z/0", "table": "note", "key": {"id": %s}, "set": {"v": "%s"}}]}',
+        d, h.acked_seq + 1, id, v)::delta) AS a
+$$;
+SELECT push_note('a', 1, 'theirs'), push_note('b', 2, 'theirs');
+CREATE ROLE regress_reader;
+CREATE ROLE regress_editor;
+GRANT SELECT ON note TO regress_reader;
+GRANT SELECT, UPDATE ON note TO regress_editor;
+SELECT conflict AS first FROM sync_conflicts WHERE key ->> 'id' = '1' \gset
+SELECT conflict AS second FROM sync_conflicts WHERE key ->> 'id' = '2' \gset
+SELECT sync_resolve_conflict(:'first', 'theirs');
+SELECT sync_resolve_conflict(:'first', 'value');
+SELECT sync_resolve_conflict('00000000-0000-0000-0000-000000000000', 'current');
+SET ROLE regress_reader;
+SELECT sync_resolve_conflict(:'first', 'incoming');
+SELECT sync_resolve_conflict(:'first', 'current');
+SET ROLE regress_editor;
+SELECT sync_resolve_conflict(:'first', 'incoming');
+SELECT sync_resolve_conflict(:'first', 'incoming');
+SELECT sync_resolve_conflict(:'second', 'value', '"both"');
+RESET ROLE;
+SELECT c.key ->> 'id' AS id, n.v, c.state, c.current_value, c.incoming_value, c.decision, c.resolved_by,
+       e.replica = sync_node() AS is_the_nodes_write
+FROM sync_conflicts c JOIN note n ON n.id = (c.key ->> 'id')::int, row_clock_entries('note', n._sync) e
+WHERE e.column_name = 'v' ORDER BY 1;
+DROP TABLE note;
+DROP ROLE regress_reader, regress_editor;

@@ -1,0 +1,210 @@
+/*-------------------------------------------------------------------------
+ *
+ * resolve_conflict.c
+ *	  sync_resolve_conflict: a person decides a conflict.
+ *
+ * Resolving is an ordinary update of the row with the caller's own rights: it is
+ * captured as the node's write, so it flows to every device, and whoever may not
+ * update the row may not resolve.  Only the mark on the conflict is written with
+ * the rights of the state tables' owner.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "log/state.h"
+#include "miscadmin.h"
+#include "registry/row_batch.h"
+#include "registry/row_key.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+
+typedef struct Conflict
+{
+	int32		table_id;
+	char	   *key;
+	int			key_len;
+	int32		column_id;		/* 0: the row */
+	char	   *state;
+	Jsonb	   *incoming;		/* NULL: none */
+} Conflict;
+
+PG_FUNCTION_INFO_V1(sync_resolve_conflict);
+
+static void read_conflict(Datum id, Conflict *conflict);
+static void write_value(SyncTable *table, int column, const Conflict *conflict,
+						Jsonb *json, bool keeps_current);
+static Datum column_value(SyncColumn *column, Jsonb *json, bool *isnull);
+static void mark_resolved(Datum id);
+
+/*
+ * sync_resolve_conflict(conflict uuid, resolution text, value jsonb DEFAULT NULL)
+ *
+ * Not strict: value is NULL unless resolution is 'value'.
+ */
+Datum
+sync_resolve_conflict(PG_FUNCTION_ARGS)
+{
+	char	   *resolution;
+	Conflict	conflict;
+	SyncTable  *table;
+	int			column;
+	Jsonb	   *json = NULL;
+	bool		keeps_current;
+
+	PreventCommandIfReadOnly("sync_resolve_conflict()");
+	PreventCommandDuringRecovery("sync_resolve_conflict()");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("conflict and resolution must not be null")));
+	resolution = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	keeps_current = strcmp(resolution, "current") == 0;
+
+	SPI_connect();
+	read_conflict(PG_GETARG_DATUM(0), &conflict);
+	if (strcmp(conflict.state, "resolved") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("conflict is resolved already")));
+	table = sync_table_by_id(conflict.table_id);
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of the conflict is not tracked any more")));
+	column = sync_column_by_id(table, conflict.column_id);
+
+	if (strcmp(resolution, "incoming") == 0)
+		json = conflict.incoming;
+	else if (strcmp(resolution, "value") == 0)
+	{
+		if (PG_ARGISNULL(2))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("resolution \"value\" needs a value"),
+					 errhint("Write 'null'::jsonb for SQL NULL.")));
+		json = PG_GETARG_JSONB_P(2);
+	}
+	else if (!keeps_current)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized resolution \"%s\"", resolution),
+				 errhint("The resolutions are \"current\", \"incoming\" and \"value\".")));
+	if (!keeps_current && (column < 0 || json == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a conflict about a whole row can only be resolved as \"current\""),
+				 errhint("Change the row by SQL first.")));
+
+	write_value(table, column, &conflict, json, keeps_current);
+	mark_resolved(PG_GETARG_DATUM(0));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+read_conflict(Datum id, Conflict *conflict)
+{
+	Oid			types[] = {UUIDOID};
+	StateUser	saved;
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull;
+	bytea	   *key;
+	Datum		incoming;
+
+	state_become_owner(&saved);
+	SPI_execute_with_args("SELECT table_id, key, coalesce(column_id, 0), state, incoming_value"
+						  " FROM offline_sync.conflict WHERE conflict = $1 FOR UPDATE",
+						  1, types, &id, NULL, false, 1);
+	state_restore_user(&saved);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("conflict \"%s\" does not exist",
+						DatumGetCString(DirectFunctionCall1(uuid_out, id)))));
+
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	conflict->table_id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
+	key = DatumGetByteaPP(SPI_getbinval(tuple, desc, 2, &isnull));
+	conflict->key = VARDATA_ANY(key);
+	conflict->key_len = VARSIZE_ANY_EXHDR(key);
+	conflict->column_id = DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
+	conflict->state = SPI_getvalue(tuple, desc, 4);
+	incoming = SPI_getbinval(tuple, desc, 5, &isnull);
+	conflict->incoming = isnull ? NULL : DatumGetJsonbP(incoming);
+}
+
+/*
+ * Write the value into the row, or only lock it where the current one stays: in
+ * either case the caller must be able to update it.
+ */
+static void
+write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
+			bool keeps_current)
+{
+	Datum	   *key = palloc(table->nkeys * sizeof(Datum));
+	int			modes = value_modes_begin();
+	Datum		value = (Datum) 0;
+	bool		isnull = false;
+	RowBatch   *batch;
+
+	row_key_decode(table, conflict->key, conflict->key_len, key);
+	if (!keeps_current)
+		value = column_value(&table->columns[column], json, &isnull);
+
+	batch = row_batch_begin(table, keeps_current ? NULL :
+							bms_make_singleton(column));
+	row_batch_put(batch, 0, key, &value, &isnull);
+	row_batch_run(batch, keeps_current ? ROW_STATEMENT_LOCK :
+				  ROW_STATEMENT_UPDATE, NULL, false);
+	row_batch_end(batch);
+	value_modes_end(modes);
+
+	/* of a row that is gone there is nothing to keep */
+	if (SPI_processed == 0 && !keeps_current)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the row of the conflict does not exist, or you may not update it")));
+}
+
+static Datum
+column_value(SyncColumn *column, Jsonb *json, bool *isnull)
+{
+	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	DeltaValue	value;
+
+	*isnull = JB_ROOT_IS_SCALAR(json) && strcmp(text, "null") == 0;
+	if (*isnull)
+		return (Datum) 0;
+	if (column->value_class == VALUE_ORSET)
+		return InputFunctionCall(&column->input, text, column->typioparam,
+								 column->typmod);
+	delta_value_from_json(text, strlen(text), &value);
+	return value_from_delta(column, &value, isnull);
+}
+
+static void
+mark_resolved(Datum id)
+{
+	Oid			types[] = {UUIDOID, TEXTOID};
+	Datum		values[2];
+	StateUser	saved;
+
+	values[0] = id;
+	values[1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	state_become_owner(&saved);
+	SPI_execute_with_args("UPDATE offline_sync.conflict SET state = 'resolved',"
+						  " resolved_at = pg_catalog.clock_timestamp(), resolved_by = $2"
+						  " WHERE conflict = $1",
+						  2, types, values, NULL, false, 0);
+	state_restore_user(&saved);
+}
