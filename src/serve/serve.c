@@ -70,13 +70,12 @@ static VersionVector *unless_covered(VersionVector *vv, const VersionVector *by)
 static bool covers_no_node(ServePage *page, const VersionVector *vv);
 static bool needs_base(ServePage *page, const VersionVector *events);
 static bool is_expired(const SyncDevice *device);
-static void keep_header(ServePage *page, DeltaHeader *header);
 
 Datum
 sync_changes_since(PG_FUNCTION_ARGS)
 {
 	VersionVector *since = PG_ARGISNULL(1) ? vv_empty() :
-		PG_GETARG_VERSION_VECTOR_P(1);
+	PG_GETARG_VERSION_VECTOR_P(1);
 	int32		max_changes = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);
 	ServeToken *token;
 	ServePage	page;
@@ -105,7 +104,6 @@ sync_changes_since(PG_FUNCTION_ARGS)
 		serve_revoked_device(&page);
 	else
 		serve_page(&page, device, since, token, &header);
-	keep_header(&page, &header);
 	SPI_finish();
 
 	page_flush(&page);
@@ -118,17 +116,6 @@ sync_changes_since(PG_FUNCTION_ARGS)
 	result = page_finish(&page, &header);
 	MemoryContextDelete(page.context);
 	PG_RETURN_DELTA_P(result);
-}
-
-/* SPI calls leave their own context current: what was made in it ends with it. */
-static void
-keep_header(ServePage *page, DeltaHeader *header)
-{
-	Size		size = VARSIZE(header->to);
-
-	header->to = memcpy(MemoryContextAlloc(page->context, size), header->to, size);
-	if (header->resume != NULL)
-		header->resume = MemoryContextStrdup(page->context, header->resume);
 }
 
 static void
@@ -211,8 +198,8 @@ serve_page(ServePage *page, const SyncDevice *device,
 	{
 		bool		is_empty = covers_no_node(page, since);
 		bool		is_lost = !is_empty &&
-			(sync_vector_is_lost(since) ||
-			 (!token->is_fresh && is_expired(device)));
+		(sync_vector_is_lost(since) ||
+		 (!token->is_fresh && is_expired(device)));
 
 		if (is_empty || is_lost)
 		{
@@ -231,8 +218,8 @@ serve_page(ServePage *page, const SyncDevice *device,
 		page->since = without_nodes(page, since, !token->is_reset);
 
 	/*
-	 * Events may have come up since a base scan began.  They need one of their
-	 * own, before the log goes past them.
+	 * Events may have come up since a base scan began.  They need one of
+	 * their own, before the log goes past them.
 	 */
 	retract_scopes(page, token, events);
 	is_complete = !page->is_cut;

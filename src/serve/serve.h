@@ -52,10 +52,11 @@ typedef struct ServeTable
 {
 	int32		table_id;		/* hash key */
 	SyncTable  *table;			/* NULL: not tracked (any more) */
-	bool		is_readable;	/* key, clock and scope column, by SELECT rights */
+	bool		is_readable;	/* key, clock and scope column, by SELECT
+								 * rights */
 	bool		has_policies;	/* row security applies to the caller */
-	Bitmapset  *fetched;		/* the readable columns that are not in the key,
-								 * and the scope column */
+	Bitmapset  *fetched;		/* the readable columns that are not in the
+								 * key, and the scope column */
 	int			nfetched;
 	int			scope_place;	/* of the scope column among these, or -1 */
 } ServeTable;
@@ -91,14 +92,16 @@ typedef struct ServePush
 
 typedef struct ServePage
 {
-	MemoryContext context;		/* the page's changes, and all that lives as long */
+	MemoryContext context;		/* the page's changes, and all that lives as
+								 * long */
 	MemoryContext row_context;	/* reset for each row */
 	MemoryContext push_context; /* reset for each change of a push */
 	Snapshot	snapshot;		/* registered by the caller */
 	pg_uuid_t	device;
 	VersionVector *since;		/* see the file's comment */
 	VersionVector *done;
-	VersionVector *retracted;	/* revocations that the device has been told of */
+	VersionVector *retracted;	/* revocations that the device has been told
+								 * of */
 
 	pg_uuid_t	node;			/* this database, now */
 	uint64		own_xid;		/* of this transaction, 0: none: seen, but
@@ -181,16 +184,20 @@ typedef struct ServeToken
 {
 	bool		is_base;		/* in the midst of a base scan */
 	bool		is_full;		/* ... of everything, from nothing */
-	bool		is_reset;		/* ... because the vector could not be continued */
-	bool		is_fresh;		/* this run of pages began with nothing: that the
-								 * device was silent for long does not matter */
+	bool		is_reset;		/* ... because the vector could not be
+								 * continued */
+	bool		is_fresh;		/* this run of pages began with nothing: that
+								 * the device was silent for long does not
+								 * matter */
 	VersionVector *done;
 	VersionVector *retracted;
 	VersionVector *target;		/* base scan: what it will have brought */
-	int32		retract_node;	/* a transaction that revoked several scopes, and */
+	int32		retract_node;	/* a transaction that revoked several scopes,
+								 * and */
 	uint64		retract_xid;	/* the last one told of so far; 0: none */
 	char	   *retract_scope;
-	uint32		tables_hash;	/* base scan: the order that the place refers to */
+	uint32		tables_hash;	/* base scan: the order that the place refers
+								 * to */
 	int32		table_id;		/* base scan: the place; 0: at the beginning */
 	char	   *scope;
 	int			nkeys;			/* 0: at the beginning of table and scope */

@@ -364,6 +364,7 @@ text_to_value(SyncColumn *column, char *text, bool *isnull)
 
 	value.kind = DELTA_STRING;
 	value.data = text;
+
 	value.len = strlen(text);
 	result = value_from_delta(column, &value, isnull);
 	value_modes_end(nestlevel);
@@ -442,6 +443,7 @@ get_plan(BaseScan *scan)
 		return entry->plan;
 
 	text = plan_text(scan, &nargs, argtypes);
+
 	plan = SPI_prepare(text, nargs, argtypes);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

@@ -840,9 +840,10 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		return;
 
 	/*
-	 * If it was the device itself that pushed the row's scope, the stamp does not
-	 * tell whether it has the row.  It has not where the row came from a scope
-	 * that it does not pull, and need not have where others wrote it, too.
+	 * If it was the device itself that pushed the row's scope, the stamp does
+	 * not tell whether it has the row.  It has not where the row came from a
+	 * scope that it does not pull, and need not have where others wrote it,
+	 * too.
 	 */
 	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
 	if (!is_new && !is_had && entry->scope != NULL &&
@@ -887,9 +888,9 @@ serve_gone(ServePage *page, LogReader *reader, LogEntry *entry)
 	}
 
 	/*
-	 * The entry of the deletion speaks for it, if it is in the same scope.  If the
-	 * vector covers that, but not this older one, the deletion may have been in a
-	 * scope that the device did not have yet.
+	 * The entry of the deletion speaks for it, if it is in the same scope.
+	 * If the vector covers that, but not this older one, the deletion may
+	 * have been in a scope that the device did not have yet.
 	 */
 	if (is_lost)
 		is_due = true;

@@ -326,8 +326,10 @@ page_note_position(ServePage *page, const pg_uuid_t *node, uint64 xid)
 	TransactionId id = (TransactionId) xid;
 	uint64		next;
 
-	/* an older identity's commits were flushed when this one began, and a
-	 * standby replays only what its primary flushed */
+	/*
+	 * an older identity's commits were flushed when this one began, and a
+	 * standby replays only what its primary flushed
+	 */
 	if (xid == page->own_xid || RecoveryInProgress() ||
 		memcmp(node, &page->node, UUID_LEN) != 0)
 		return;
@@ -416,8 +418,8 @@ compare_changes(const void *a, const void *b)
 	if (class > 0 && ca->table != cb->table)
 	{
 		int			order = ca->table->rank != cb->table->rank ?
-			(ca->table->rank < cb->table->rank ? -1 : 1) :
-			(ca->table->table_id < cb->table->table_id ? -1 : 1);
+		(ca->table->rank < cb->table->rank ? -1 : 1) :
+		(ca->table->table_id < cb->table->table_id ? -1 : 1);
 
 		return class == 1 ? order : -order;
 	}

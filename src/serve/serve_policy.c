@@ -89,17 +89,17 @@ check_policies(ServeTable *st, const Datum *key, Datum image)
 
 	if (rel->rd_rsdesc != NULL)
 		foreach(cell, rel->rd_rsdesc->policies)
-		{
-			RowSecurityPolicy *policy = lfirst(cell);
+	{
+		RowSecurityPolicy *policy = lfirst(cell);
 
-			if (!policy_applies(policy) ||
-				(policy->permissive && is_permitted))
-				continue;
-			if (policy_passes(policy, rel, slot))
-				is_permitted |= policy->permissive;
-			else
-				is_restricted |= !policy->permissive;
-		}
+		if (!policy_applies(policy) ||
+			(policy->permissive && is_permitted))
+			continue;
+		if (policy_passes(policy, rel, slot))
+			is_permitted |= policy->permissive;
+		else
+			is_restricted |= !policy->permissive;
+	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	return is_permitted && !is_restricted;
@@ -143,7 +143,7 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 {
 	char		id[16];
 	JsonbValue	found;
-	DeltaValue	text;
+	DeltaValue text;
 	bool		isnull;
 
 	/* the image has a set's elements, not its tags */
@@ -162,9 +162,10 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 								   column->typmod);
 		return true;
 	}
-	text.kind = DELTA_STRING;
-	text.data = found.val.string.val;
-	text.len = found.val.string.len;
+	text.		kind = DELTA_STRING;
+	text.		data = found.val.string.val;
+	text.		len = found.val.string.len;
+
 	*value = value_from_delta(column, &text, &isnull);
 	return !isnull;
 }

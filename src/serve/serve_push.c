@@ -152,9 +152,10 @@ serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row,
 			return true;
 
 		/*
-		 * The node's stamp of a merged cell, if the push was about this row.  Any
-		 * other stamp of the node may come from a statement, or another push, that
-		 * followed in the same transaction: better told twice than never.
+		 * The node's stamp of a merged cell, if the push was about this row.
+		 * Any other stamp of the node may come from a statement, or another
+		 * push, that followed in the same transaction: better told twice than
+		 * never.
 		 */
 		if (is_merged && n == 1 &&
 			memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)

@@ -99,9 +99,10 @@ serve_token_format(const ServeToken *token)
 
 	len = strlen(TOKEN_PREFIX);
 	text = palloc(add_size(len, add_size(mul_size(2, buf.len), 1)));
+
 	memcpy(text, TOKEN_PREFIX, len);
-	len += hex_encode(buf.data, buf.len, text + len);
-	text[len] = '\0';
+	len += hex_encode(buf.data, buf.len, text +len);
+	text[		len] = '\0';
 	return text;
 }
 
