@@ -157,6 +157,8 @@ static int	serve_entries(ServePage *page, LogReader *reader,
 						  LogEntry *entries, int nentries);
 static void serve_found(ServePage *page, LogReader *reader, LogEntry *entry);
 static void serve_gone(ServePage *page, LogReader *reader, LogEntry *entry);
+static bool brings_row(ServePage *page, const LogEntry *entry,
+					   const pg_uuid_t *node, const Stamp *scope_stamp);
 static bool is_delete_answered(ServePage *page, LogRow *row);
 static bool is_elsewhere(const LogEntry *entry, const char *scope);
 static bool is_of_lost_push(ServePage *page, const pg_uuid_t *node,
@@ -823,6 +825,7 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	Bitmapset  *sent;
 	bool		is_new;
 	bool		is_had;
+	bool		is_brought;
 
 	page_note_clock(page, clock);
 	if (scope == NULL || !pulls_scope(page, scope))
@@ -833,23 +836,15 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	}
 	is_new = is_lost || scope_stamp == NULL ||
 		!serve_stamp_is_known(page, scope_stamp, &row->row, false);
+	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
+	is_brought = !is_new && !is_had && brings_row(page, entry, node, scope_stamp);
 	if (!is_lost &&
 		(is_of_lost_push(page, node, entry) ||
-		 (!row_clock_has_position(clock, node, entry->xid) &&
+		 (!row_clock_has_position(clock, node, entry->xid) && !is_brought &&
 		  !(is_new && is_elsewhere(entry, scope)))))
 		return;
 
-	/*
-	 * If it was the device itself that pushed the row's scope, the stamp does
-	 * not tell whether it has the row.  It has not where the row came from a
-	 * scope that it does not pull, and need not have where others wrote it,
-	 * too.
-	 */
-	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
-	if (!is_new && !is_had && entry->scope != NULL &&
-		scope_stamp->xid == entry->xid &&
-		memcmp(&scope_stamp->node, node, UUID_LEN) == 0)
-		is_new = true;
+	is_new |= is_brought;
 	sent = is_new ? NULL : unknown_columns(page, row, clock);
 	if (is_new || (sent != NULL && !is_had))
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_INSERT,
@@ -857,6 +852,25 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	else if (sent != NULL)
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_UPDATE,
 					 clock, row->values, row->isnull, sent);
+}
+
+/*
+ * If it was the device itself that pushed the row's scope, the stamp does not tell
+ * whether it has the row.  It may have come with the push, from a scope that the
+ * device does not pull; or before that, with a write of somebody else that the
+ * device has not seen.
+ */
+static bool
+brings_row(ServePage *page, const LogEntry *entry, const pg_uuid_t *node,
+		   const Stamp *scope_stamp)
+{
+	int			n;
+
+	if (scope_stamp->xid == entry->xid &&
+		memcmp(&scope_stamp->node, node, UUID_LEN) == 0)
+		return entry->scope != NULL;
+	(void) serve_pushes_at(page, node, entry->xid, &n);
+	return n == 0;
 }
 
 static void
