@@ -174,6 +174,8 @@ page_load(ServePage *page)
 static void
 serve_revoked_device(ServePage *page)
 {
+	/* after a crash, it must not be found not to be revoked */
+	page_note_everything(page);
 	for (int i = 0; i < page->nall_scopes; i++)
 		page_add_scope(page, page->all_scopes[i].scope);
 }
@@ -386,6 +388,8 @@ retract_scopes(ServePage *page, ServeToken *token, const VersionVector *events)
 	for (i = 0; i < ndue && !page_is_full(page); i++)
 	{
 		page_add_scope(page, due[i]->scope);
+		page_note_position(page, sync_node_uuid_by_id(due[i]->revoked_node),
+						   due[i]->revoked_xid);
 		token->retract_node = due[i]->revoked_node;
 		token->retract_xid = due[i]->revoked_xid;
 		token->retract_scope = due[i]->scope;
