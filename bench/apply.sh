@@ -96,7 +96,7 @@ for n in $(seq "$ROUNDS"); do
 		sed -n "s/^tps = \([0-9.]*\).*/$variant,\1/p" out >>tps
 		run -c 'DROP DATABASE run'
 	done
-	printf '  round %s of %s\r' "$n" "$ROUNDS" >&2
+	printf '  round %s of %s\n' "$n" "$ROUNDS" >&2
 done
 psql -X -q -v ON_ERROR_STOP=1 -P footer=off <<SQL
 CREATE TEMP TABLE tps (variant text, tps float8);
