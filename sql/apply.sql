@@ -156,6 +156,24 @@ SELECT * FROM push('a', 33, seen_all(), '58 m6, "set": {"title": "loud"}');
 SELECT column_name, replica = sync_node() AS by_node FROM meeting, row_clock_entries('meeting'::regclass, _sync)
 WHERE title = 'LOUD' AND column_name IN ('title', 'place') ORDER BY 1;
 
+-- Users' triggers run under the caller's settings, search_path included
+CREATE TABLE note (text text);
+CREATE FUNCTION take_note() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO note VALUES (current_setting('TimeZone') || ' ' || NEW.title); RETURN NULL; END $$;
+CREATE TRIGGER take_note AFTER UPDATE ON meeting FOR EACH ROW EXECUTE FUNCTION take_note();
+SET TimeZone = 'Asia/Tokyo';
+SELECT status, outcomes FROM push('a', 34, seen_all(), '59 m6, "set": {"title": "noted"}');
+RESET TimeZone;
+SELECT * FROM note;
+
+-- A row made and, by a cascade, deleted in one delta leaves its tombstone
+SELECT * FROM push('a', 35, seen_all(),
+    in_calendar('"insert": {"colour": "green"}'),
+    '59 m8, "insert": {"calendar": "home", "title": "Back home"}',
+    in_calendar('"delete": true'));
+SELECT count(*) AS tombstones FROM offline_sync.tombstone t JOIN offline_sync.tracked_table USING (table_id)
+WHERE wire_name = 'meeting' AND t.key = '\x10' || uuid_send('00000000-0000-0000-0000-000000000888');
+
 -- Malformed calls are errors
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-0000000000ff", "changes": []}');
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "from": {}, "to": {}, "changes": []}');

@@ -100,9 +100,9 @@ SELECT sync_enable_table('item', NULL, '{"id": "counter"}');        -- the key
 SELECT sync_enable_table('item', 'n', '{"n": "counter"}');          -- the scope
 SELECT sync_enable_table('item', NULL, '{"n": "orset"}');
 SELECT sync_enable_table('item', NULL, '{}', '{"no_such_option": 1}');
-SELECT sync_enable_table('item', NULL, '{}', '{"on_delete": "update_wins"}');
-SELECT sync_enable_table('item', NULL, '{}', '{"mode": "append_only"}');
-SELECT sync_enable_table('item', NULL, '{}', '{"consistency": "strong"}');
+SELECT sync_enable_table('item', NULL, '{}', '{"on_delete": "newest"}');
+SELECT sync_enable_table('item', NULL, '{}', '{"mode": "archive"}');
+SELECT sync_enable_table('item', NULL, '{}', '{"consistency": "eventual"}');
 SELECT sync_enable_table('item', NULL, '{}', '{"audit": true}');
 SELECT sync_enable_table('item', NULL, '{}', '{"name": ""}');
 SELECT sync_enable_table('item', NULL, '{}', '{"name": "meeting"}');

@@ -102,3 +102,79 @@ FROM sync_conflicts c JOIN note n ON n.id = (c.key ->> 'id')::int, row_clock_ent
 WHERE e.column_name = 'v' ORDER BY 1;
 DROP TABLE note;
 DROP ROLE regress_reader, regress_editor;
+
+-- Rows: what is left of a delete against updates, in every order of arrival
+CREATE TABLE row_result (rules text, arrived text, value text, conflicts int, open int, outcomes text);
+CREATE PROCEDURE try_row(rules jsonb, VARIADIC sent text[]) LANGUAGE plpgsql AS $$
+DECLARE
+    arrived text; d text; i int; seen text; first_seq int; value text; n int; total int; said text; r record;
+BEGIN
+    FOREACH arrived IN ARRAY '{abc,acb,bac,bca,cab,cba}'::text[] LOOP
+        CREATE TABLE cell (id int PRIMARY KEY, v text, w text DEFAULT 'filled', n int DEFAULT 0, tags orset);
+        PERFORM sync_enable_table('cell', policies => '{"n": "counter"}', options => rules);
+        INSERT INTO cell VALUES (1, 'start', 'start', 10, '{"x"}');
+        seen := format('{"%s": %s}', sync_node(), pg_current_xact_id());
+        COMMIT;
+        total := 0;
+        said := '';
+        FOR n IN 1 .. 3 LOOP
+            d := substr(arrived, n, 1);
+            i := ascii(d) - ascii('a') + 1;
+            SELECT h.acked_seq + 1 INTO first_seq FROM sync_hello(('00000000-0000-0000-0000-00000000000' || d)::uuid) AS h;
+            SELECT a.conflicts, a.outcomes INTO r FROM sync_apply_delta(format(
+                '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000%s", "context": %s, "changes": [{"seq": %s, '
+                '"hlc": "2026-01-01T0%s:00:00.000Z/0", "table": "cell", "key": {"id": 1}, %s}]}',
+                d, seen, first_seq, i - 1, sent[i])::delta) AS a;
+            total := total + r.conflicts;
+            said := concat_ws(' ', said, d, coalesce(r.outcomes #>> '{0,outcome}', 'applied'), r.outcomes #>> '{0,reason}');
+            COMMIT;
+        END LOOP;
+        SELECT concat_ws('/', c.v, c.w, c.n, c.tags::text[]) INTO value FROM cell AS c;
+        INSERT INTO row_result SELECT rules, arrived, value, total, count(*) FILTER (WHERE s.state = 'open'), said
+            FROM sync_conflicts AS s WHERE s.table_name = 'cell';
+        DROP TABLE cell;
+        DELETE FROM offline_sync.conflict;
+        COMMIT;
+    END LOOP;
+END $$;
+CALL try_row('{}', '"delete": true', '"set": {"v": "from b"}', '"set": {"w": "from c"}, "increment": {"n": 1}, "add": {"tags": ["y"]}');
+CALL try_row('{"on_delete": "update_wins"}', '"delete": true', '"set": {"v": "from b"}', '"set": {"w": "from c"}, "increment": {"n": 1}, "add": {"tags": ["y"]}');
+CALL try_row('{"on_delete": "update_wins"}', '"delete": true', '"set": {"v": "from b"}', '"delete": true');
+SELECT rules, value, count(*) AS orders
+FROM (SELECT *, (row_number() OVER () - 1) / 6 AS call FROM row_result) AS r GROUP BY call, rules, value ORDER BY call;
+TRUNCATE row_result;
+-- strong: nothing is merged with a concurrent write, a person decides
+CALL try_row('{"consistency": "strong"}', '"set": {"v": "from a"}', '"set": {"w": "from b"}', '"delete": true');
+-- append_only: rows are inserted, never changed
+CALL try_row('{"mode": "append_only"}', '"set": {"v": "from a"}', '"insert": {"v": "again"}', '"delete": true');
+SELECT * FROM row_result;
+-- a delete that had seen the updates takes place under update_wins, too; and what had seen it finds no row
+CREATE TABLE cell (id int PRIMARY KEY, v text);
+SELECT sync_enable_table('cell', options => '{"on_delete": "update_wins"}');
+INSERT INTO cell VALUES (1, 'start');
+SELECT format('{"%s": %s}', sync_node(), pg_snapshot_xmax(pg_current_snapshot())::text) AS seen,
+       acked_seq + 1 AS first, acked_seq + 2 AS second, acked_seq + 3 AS third FROM sync_hello('00000000-0000-0000-0000-00000000000a') \gset
+SELECT r.status, r.conflicts, r.outcomes #>> '{0,reason}' AS reason FROM sync_apply_delta(format(
+    '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "context": %s, "changes": [
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "cell", "key": {"id": 1}, "delete": true},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "cell", "key": {"id": 1}, "set": {"v": "gone"}},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "cell", "key": {"id": 1}, "insert": {"v": "fresh"}}]}',
+    :'seen', :first, :second, :third)::delta) AS r;
+SELECT id, v FROM cell;
+DROP TABLE cell;
+-- a device that has dropped the row gets it back whole when somebody else's update revives it
+CREATE TABLE revived (id int PRIMARY KEY, v text, w text, tags orset);
+SELECT sync_enable_table('revived', options => '{"on_delete": "update_wins"}');
+INSERT INTO revived VALUES (1, 'v', 'w', '{"x"}');
+SELECT delta_to(sync_changes_since('00000000-0000-0000-0000-00000000000c', '{}'))::text AS before \gset
+DELETE FROM revived;
+SELECT d::text AS page, delta_to(d)::text AS after FROM sync_changes_since('00000000-0000-0000-0000-00000000000c', :'before') AS d \gset
+SELECT kind, key, changes FROM delta_changes(:'page') WHERE table_name = 'revived';
+SELECT acked_seq + 1 AS first FROM sync_hello('00000000-0000-0000-0000-00000000000a') \gset
+SELECT r.status, r.conflicts FROM sync_apply_delta(format(
+    '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "context": %s, "changes": [
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "set": {"v": "again"}}]}',
+    :'before', :first)::delta) AS r;
+SELECT kind, key, changes FROM delta_changes(sync_changes_since('00000000-0000-0000-0000-00000000000c', :'after')) WHERE table_name = 'revived';
+SELECT count(*) AS tombstones FROM offline_sync.tombstone t JOIN offline_sync.tracked_table USING (table_id) WHERE wire_name = 'revived';
+DROP TABLE revived;

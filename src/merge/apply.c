@@ -28,7 +28,6 @@
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
-#include "registry/value.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -95,7 +94,6 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	ApplyState	state;
 	ApplyResult result;
 	MemoryContext oldcontext;
-	int			modes;
 
 	PreventCommandIfReadOnly("sync_apply_delta()");
 	PreventCommandDuringRecovery("sync_apply_delta()");
@@ -111,8 +109,6 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 												"offline_sync batch",
 												ALLOCSET_DEFAULT_SIZES);
 	oldcontext = MemoryContextSwitchTo(state.context);
-	modes = value_modes_begin();
-
 	delta_reader_init(&state.reader, delta);
 	if (state.reader.header.is_served)
 		ereport(ERROR,
@@ -127,7 +123,6 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 
 	apply_delta(&state, &result);
 
-	value_modes_end(modes);
 	MemoryContextSwitchTo(oldcontext);
 	return result_tuple(fcinfo, &result);
 }

@@ -23,6 +23,7 @@
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
@@ -45,7 +46,13 @@ typedef struct SeenTags
 	int			ntags;
 } SeenTags;
 
-static void decide_change(ApplyState *state, ApplyChange *change);
+static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static bool floor_is_seen(ApplyState *state, const ApplyRow *row);
+static bool row_is_seen(ApplyState *state, const ApplyRow *row);
+static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
+static void note_row_conflict(ApplyState *state, ApplyChange *change,
+							  ApplyRow *row, bool incoming_won);
+static void revive(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
@@ -85,44 +92,40 @@ static void add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 void
 apply_decide(ApplyState *state, int first, int last)
 {
+	int			modes = value_modes_begin();
+
 	state->pending_deletes = NIL;
 	for (int i = first; i < last; i++)
 	{
 		ApplyChange *change = &state->changes[i];
+		ApplyRow   *row;
 
 		CHECK_FOR_INTERRUPTS();
 		if (change->is_refused)
 			continue;
+		row = apply_find_row(state, &change->ref);
+		if (must_write_before(state, change, row))
+		{
+			/* users' triggers run under the caller's settings */
+			value_modes_end(modes);
+			apply_write(state);
+			modes = value_modes_begin();
+		}
 		state->failed_change = i;	/* to whom an error here belongs */
-		decide_change(state, change);
+		decide_change(state, change, row);
+		state->failed_change = -1;
 	}
-	state->failed_change = -1;
+	value_modes_end(modes);
 	apply_write(state);
 }
 
 static void
-decide_change(ApplyState *state, ApplyChange *change)
+decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
-	ApplyRow   *row = apply_find_row(state, &change->ref);
 	RowFacts	facts;
 	RowIntention intention;
+	RowVerdict	verdict;
 	bool		is_conflict;
-
-	if (must_write_before(state, change, row))
-		apply_write(state);
-
-	facts.is_alive = row->is_alive;
-	facts.was_deleted = row->clock != NULL && row->clock->nfloor > 0;
-	facts.floor_is_seen = true;
-	facts.row_is_seen = true;
-	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
-	{
-		const Stamp *stamp = &row->clock->floor[i];
-
-		if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) != 0 &&
-			!apply_position_is_seen(state, &stamp->node, stamp->xid))
-			facts.floor_is_seen = false;
-	}
 
 	switch (change->delta.kind)
 	{
@@ -131,21 +134,19 @@ decide_change(ApplyState *state, ApplyChange *change)
 			break;
 		case DELTA_CHANGE_DELETE:
 			intention = ROW_WANTS_DELETE;
-			for (int id = 1; row->is_alive && id <= row->clock->ncolumns; id++)
-			{
-				const Stamp *stamp = row_clock_get(row->clock, id);
-
-				if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp) &&
-					!bms_is_member(sync_column_by_id(row->table, id), row->merged))
-					facts.row_is_seen = false;
-			}
-			if (row->is_alive && !row->is_scope_seen)
-				facts.row_is_seen = false;
 			break;
 		default:
 			intention = ROW_WANTS_UPDATE;
 			break;
 	}
+	facts.is_alive = row->is_alive;
+	facts.was_deleted = row->clock != NULL && row->clock->nfloor > 0;
+	facts.floor_is_seen = floor_is_seen(state, row);
+	facts.has_image = row->has_tombstone && !row->image_isnull;
+	facts.row_is_seen = true;
+	if (row->is_alive &&
+		(intention == ROW_WANTS_DELETE || row->table->rules.is_strong))
+		facts.row_is_seen = row_is_seen(state, row);
 
 	for (int i = 0; i < change->ncells; i++)
 		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
@@ -155,45 +156,44 @@ decide_change(ApplyState *state, ApplyChange *change)
 		!check_scope(state, change, row->scope))
 		return;
 
-	switch (decide_row(intention, &facts, &is_conflict))
+	verdict = decide_row(&row->table->rules, intention, &facts, &is_conflict);
+	switch (verdict)
 	{
 		case ROW_MISSING:
 			row->check_presence = true;
 			refuse_now(state, change, "no_row", ERRCODE_NO_DATA_FOUND,
 					   facts.was_deleted ? "row was deleted" : "row does not exist");
 			break;
-		case ROW_SUPERSEDED:
-			change->outcome = OUTCOME_SUPERSEDED;
-			change->reason = "deleted";
+		case ROW_FIXED:
 			row->check_presence = true;
-			for (int i = 0; i < change->ncells; i++)
-				row->force = bms_add_member(row->force, change->cells[i].column);
-			{
-				StringInfoData incoming;
-
-				initStringInfo(&incoming);
-				apply_sent_json(&incoming, change);
-				add_conflict(state, change, row, -1, false,
-							 &row->clock->floor[row->clock->nfloor - 1],
-							 NULL, incoming.data);
-			}
+			refuse_now(state, change, "append_only",
+					   ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					   "rows of the table can only be inserted");
+			break;
+		case ROW_SUPERSEDED:
+			supersede(change, row, "deleted");
+			note_row_conflict(state, change, row, false);
+			break;
+		case ROW_EXISTS:
+			supersede(change, row, "exists");
+			break;
+		case ROW_OUTLIVES:
+			supersede(change, row, "updated");
+			note_row_conflict(state, change, row, false);
+			break;
+		case ROW_DISPUTED:
+			supersede(change, row, "concurrent");
+			note_row_conflict(state, change, row, false);
 			break;
 		case ROW_DELETE:
 			if (is_conflict)
-			{
-				const Stamp *latest = row_clock_scope_stamp(row->clock);
-
-				for (int id = 1; id <= row->clock->ncolumns; id++)
-				{
-					const Stamp *stamp = row_clock_get(row->clock, id);
-
-					if (stamp != NULL &&
-						(latest == NULL || stamp_compare(stamp, latest) > 0))
-						latest = stamp;
-				}
-				add_conflict(state, change, row, -1, true, latest, NULL, NULL);
-			}
+				note_row_conflict(state, change, row, true);
 			decide_delete(state, change, row);
+			break;
+		case ROW_REVIVE:
+			note_row_conflict(state, change, row, true);
+			revive(state, change, row);
+			decide_merge(state, change, row);
 			break;
 		case ROW_CREATE:
 			decide_create(state, change, row);
@@ -201,6 +201,121 @@ decide_change(ApplyState *state, ApplyChange *change)
 		case ROW_MERGE:
 			decide_merge(state, change, row);
 			break;
+	}
+}
+
+static bool
+floor_is_seen(ApplyState *state, const ApplyRow *row)
+{
+	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
+	{
+		const Stamp *stamp = &row->clock->floor[i];
+
+		if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) != 0 &&
+			!apply_position_is_seen(state, &stamp->node, stamp->xid))
+			return false;
+	}
+	return true;
+}
+
+static bool
+row_is_seen(ApplyState *state, const ApplyRow *row)
+{
+	for (int id = 1; id <= row->clock->ncolumns; id++)
+	{
+		const Stamp *stamp = row_clock_get(row->clock, id);
+
+		if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp) &&
+			!bms_is_member(sync_column_by_id(row->table, id), row->merged))
+			return false;
+	}
+	return row->is_scope_seen;
+}
+
+/* What is stored stays; the device is told what that is. */
+static void
+supersede(ApplyChange *change, ApplyRow *row, const char *reason)
+{
+	change->outcome = OUTCOME_SUPERSEDED;
+	change->reason = reason;
+	row->check_presence = true;
+	for (int i = 0; i < change->ncells; i++)
+		row->force = bms_add_member(row->force, change->cells[i].column);
+}
+
+/* A conflict about the row: against its latest delete, or its latest write. */
+static void
+note_row_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
+				  bool incoming_won)
+{
+	const Stamp *latest = row_clock_scope_stamp(row->clock);
+	StringInfoData incoming;
+
+	initStringInfo(&incoming);
+	if (change->delta.kind != DELTA_CHANGE_DELETE)
+		apply_sent_json(&incoming, change);
+	if (row->clock->nfloor > 0 && change->delta.kind != DELTA_CHANGE_DELETE)
+		latest = &row->clock->floor[row->clock->nfloor - 1];
+	else
+	{
+		for (int id = 1; id <= row->clock->ncolumns; id++)
+		{
+			const Stamp *stamp = row_clock_get(row->clock, id);
+
+			if (stamp != NULL &&
+				(latest == NULL || stamp_compare(stamp, latest) > 0))
+				latest = stamp;
+		}
+	}
+	add_conflict(state, change, row, -1, incoming_won, latest, NULL,
+				 incoming.len > 0 ? incoming.data : NULL);
+}
+
+/* The row as it was when it was deleted, as if it had not been. */
+static void
+revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	SyncTable  *table = row->table;
+	Stamp		stamp = device_stamp(state, change);
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	int			column = -1;
+
+	/*
+	 * The scope stamp stays, since the row has long been in its scope; the floor
+	 * tells devices that have dropped the row to take it whole.
+	 */
+	row_clock_add_floor(row->clock, &stamp);
+	row->is_alive = true;
+	row->action = ROW_INSERT;
+	row->written = NULL;
+
+	it = JsonbIteratorInit(&DatumGetJsonbP(row->image)->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		SyncColumn *c;
+		char	   *text;
+
+		if (token == WJB_KEY)
+		{
+			text = pnstrdup(value.val.string.val, value.val.string.len);
+			column = sync_column_by_id(table, pg_strtoint32(text));
+			continue;
+		}
+		if (token != WJB_VALUE || column < 0)
+			continue;
+		c = &table->columns[column];
+		if (c->is_key || c->is_generated)
+			continue;
+		row->isnull[column] = value.type != jbvString;
+		if (value.type == jbvString)
+		{
+			text = pnstrdup(value.val.string.val, value.val.string.len);
+			row->values[column] = InputFunctionCall(&c->input, text,
+													c->typioparam, c->typmod);
+		}
+		row->written = bms_add_member(row->written, column);
 	}
 }
 
@@ -926,10 +1041,22 @@ add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
 	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
 	ApplyConflict *conflict = palloc0(sizeof(ApplyConflict));
 
-	conflict->policy = column < 0 ? "delete_wins" :
-		sync_policy_name(row->table->columns[column].policy);
-	conflict->is_open = column >= 0 &&
-		row->table->columns[column].policy == POLICY_MANUAL;
+	if (column >= 0)
+	{
+		SyncPolicy	policy = row->table->columns[column].policy;
+
+		conflict->policy = sync_policy_name(policy);
+		conflict->is_open = policy == POLICY_MANUAL;
+	}
+	else if (row->table->rules.is_strong)
+	{
+		conflict->policy = "strong";
+		conflict->is_open = true;
+	}
+	else
+		conflict->policy =
+			row->table->rules.on_delete == ON_DELETE_UPDATE_WINS ?
+			"update_wins" : "delete_wins";
 	conflict->column = column;
 	conflict->incoming_won = incoming_won;
 	conflict->current_json = current_json ? pstrdup(current_json) : NULL;

@@ -44,6 +44,7 @@ static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
 static bool is_known_row(ApplyState *state, const RowClock *clock);
+static bool is_known_stamp(ApplyState *state, const Stamp *stamp);
 static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
@@ -251,6 +252,7 @@ reread_table(Reread *work)
 	SyncTable  *table = work->table;
 	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
 	bool		is_readable;
+	int			modes;
 
 	work->columns = row_fetch_readable(table, &is_readable);
 	if (!is_readable)
@@ -267,11 +269,13 @@ reread_table(Reread *work)
 			  row_reread, work);
 	PopActiveSnapshot();
 
+	modes = value_modes_begin();
 	for (int i = 0; i < work->nrows; i++)
 	{
 		if (!work->found[i])
 			write_absence(work, work->rows[i]);
 	}
+	value_modes_end(modes);
 }
 
 static void
@@ -325,8 +329,18 @@ is_known_row(ApplyState *state, const RowClock *clock)
 {
 	const Stamp *stamp = row_clock_scope_stamp(clock);
 
-	return stamp == NULL ||
-		memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
+	for (int i = 0; i < clock->nfloor; i++)
+	{
+		if (!is_known_stamp(state, &clock->floor[i]))
+			return false;
+	}
+	return stamp == NULL || is_known_stamp(state, stamp);
+}
+
+static bool
+is_known_stamp(ApplyState *state, const Stamp *stamp)
+{
+	return memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
 		apply_position_is_seen(state, &stamp->node, stamp->xid);
 }
 

@@ -44,7 +44,10 @@ apply_resolve(ApplyState *state)
 		MemoryContextSwitchTo(state->context);
 		PG_TRY();
 		{
+			int			modes = value_modes_begin();
+
 			resolve_rest(state);
+			value_modes_end(modes);
 			ReleaseCurrentSubTransaction();
 		}
 		PG_CATCH();

@@ -107,6 +107,10 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 			isnull[n] = row->isnull[c];
 		}
 		row_batch_put(batch, i, row->key, values, isnull);
+		/* it comes back: its clock has taken over the tombstone's floor */
+		if (row->has_tombstone && action != ROW_REMOVE)
+			tombstone_remove(table->table_id, row->ref.key_bytes,
+							 row->ref.key_len);
 		planned[i] = write_set_add(table->table_id, row->ref.key_bytes,
 								   row->ref.key_len, row->clock, written,
 								   action == ROW_REMOVE);
@@ -185,9 +189,11 @@ check_returned_scope(ApplyState *state, ApplyRow *row, HeapTuple tuple,
 	SyncTable  *table = row->table;
 	bool		isnull;
 	Datum		value = SPI_getbinval(tuple, desc, attno, &isnull);
+	int			modes = value_modes_begin();
 	const char *scope = isnull ? NULL :
 		value_to_text(&table->columns[table->scope_column], value);
 
+	value_modes_end(modes);
 	if (!apply_may_push(state, scope))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -225,20 +231,8 @@ bury(ApplyRow *row)
 static void
 settle(ApplyRow *row)
 {
-	if (row->action == ROW_INSERT || row->action == ROW_UPDATE)
-	{
-		/* the clock has taken over the tombstone's floor */
-		if (row->has_tombstone)
-			tombstone_remove(row->table->table_id, row->ref.key_bytes,
-							 row->ref.key_len);
-		row->has_tombstone = false;
-		row->exists = true;
-	}
-	else
-	{
-		row->has_tombstone = true;
-		row->exists = false;
-	}
+	row->exists = row->action == ROW_INSERT || row->action == ROW_UPDATE;
+	row->has_tombstone = !row->exists;
 	row->was_written = true;
 	row->action = ROW_KEEP;
 	row->written = NULL;

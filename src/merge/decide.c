@@ -12,7 +12,9 @@
  * Deletes under delete_wins are a register of their own: a change that had not
  * seen every delete of the row loses, a change that had seen them all is judged
  * as if they had not been.  That does not depend on order either, as long as
- * the deletes are remembered (the floor).
+ * the deletes are remembered (the floor).  Under update_wins a delete only takes
+ * place where it had seen every write, and a write that had not seen a delete
+ * brings the row back as it was; either way the same writes remain.
  *
  *-------------------------------------------------------------------------
  */
@@ -92,25 +94,46 @@ decide_cell(SyncPolicy policy, const CellFacts *facts)
 }
 
 RowVerdict
-decide_row(RowIntention intention, const RowFacts *facts, bool *is_conflict)
+decide_row(const RowRules *rules, RowIntention intention, const RowFacts *facts,
+		   bool *is_conflict)
 {
 	bool		unseen_delete = facts->was_deleted && !facts->floor_is_seen;
+	bool		unseen_write = facts->is_alive && !facts->row_is_seen;
 
 	*is_conflict = false;
+
+	if (rules->is_append_only)
+	{
+		if (intention != ROW_WANTS_INSERT)
+			return ROW_FIXED;
+		if (facts->is_alive)
+			return ROW_EXISTS;
+	}
+	if (rules->is_strong && (unseen_delete || unseen_write))
+	{
+		*is_conflict = true;
+		return ROW_DISPUTED;
+	}
 
 	if (intention == ROW_WANTS_DELETE)
 	{
 		if (!facts->is_alive && !facts->was_deleted)
 			return ROW_MISSING;
-		*is_conflict = facts->is_alive && !facts->row_is_seen;
-		return ROW_DELETE;
+		*is_conflict = unseen_write;
+		return unseen_write && rules->on_delete == ON_DELETE_UPDATE_WINS ?
+			ROW_OUTLIVES : ROW_DELETE;
 	}
-	if (unseen_delete)
+	if (unseen_delete && rules->on_delete == ON_DELETE_DELETE_WINS)
 	{
 		*is_conflict = true;
 		return ROW_SUPERSEDED;
 	}
 	if (facts->is_alive)
 		return ROW_MERGE;
+	if (unseen_delete && facts->has_image)
+	{
+		*is_conflict = true;
+		return ROW_REVIVE;
+	}
 	return intention == ROW_WANTS_INSERT ? ROW_CREATE : ROW_MISSING;
 }

@@ -69,26 +69,47 @@ typedef enum RowVerdict
 {
 	ROW_MERGE,					/* the row lives: decide its cells */
 	ROW_CREATE,					/* it does not: make a fresh one */
+	ROW_REVIVE,					/* bring it back as it was, then decide its cells */
 	ROW_DELETE,					/* delete it, or only note the delete */
 	ROW_SUPERSEDED,				/* a delete that the writer had not seen wins */
+	ROW_OUTLIVES,				/* the delete loses against updates */
+	ROW_EXISTS,					/* append_only: it was inserted before */
+	ROW_DISPUTED,				/* strong: what is stored stays, a person decides */
+	ROW_FIXED,					/* append_only: it cannot be changed */
 	ROW_MISSING					/* nothing to change: it never was, or its
 								 * writer knew that it is gone */
 } RowVerdict;
+
+/* What decides a delete against a concurrent update */
+typedef enum SyncOnDelete
+{
+	ON_DELETE_DELETE_WINS = 0,
+	ON_DELETE_UPDATE_WINS
+} SyncOnDelete;
+
+/* The table's rules for its rows */
+typedef struct RowRules
+{
+	SyncOnDelete on_delete;
+	bool		is_append_only; /* rows are inserted, never changed */
+	bool		is_strong;		/* nothing is merged with a concurrent write */
+} RowRules;
 
 typedef struct RowFacts
 {
 	bool		is_alive;
 	bool		was_deleted;	/* the floor is not empty */
 	bool		floor_is_seen;	/* the writer had seen every delete in it */
+	bool		has_image;		/* of a row that is gone: what it was is known */
 	bool		row_is_seen;	/* the writer had seen every stamp of the living
 								 * row */
 } RowFacts;
 
 /*
- * Decide one row under delete_wins.  *is_conflict: a delete met an update that
- * it had not seen, or the other way round.
+ * Decide one row.  *is_conflict: a delete met an update that it had not seen, or
+ * the other way round; in a strong table, any write met another one.
  */
-extern RowVerdict decide_row(RowIntention intention, const RowFacts *facts,
-							 bool *is_conflict);
+extern RowVerdict decide_row(const RowRules *rules, RowIntention intention,
+							 const RowFacts *facts, bool *is_conflict);
 
 #endif							/* OFFLINE_SYNC_DECIDE_H */

@@ -160,6 +160,7 @@ write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
 	row_key_decode(table, conflict->key, conflict->key_len, key);
 	if (!keeps_current)
 		value = column_value(&table->columns[column], json, &isnull);
+	value_modes_end(modes);
 
 	batch = row_batch_begin(table, keeps_current ? NULL :
 							bms_make_singleton(column));
@@ -167,7 +168,6 @@ write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
 	row_batch_run(batch, keeps_current ? ROW_STATEMENT_LOCK :
 				  ROW_STATEMENT_UPDATE, NULL, false);
 	row_batch_end(batch);
-	value_modes_end(modes);
 
 	/* of a row that is gone there is nothing to keep */
 	if (SPI_processed == 0 && !keeps_current)

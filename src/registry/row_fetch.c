@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "registry/row_batch.h"
 #include "registry/row_fetch.h"
+#include "registry/value.h"
 #include "utils/acl.h"
 
 void
@@ -22,6 +23,7 @@ row_fetch(SyncTable *t, Bitmapset *columns, RowFetchLock lock,
 	Datum	   *values;
 	bool	   *isnull;
 	SPITupleTable *tuptable;
+	int			modes;
 
 	if (nrows == 0)
 		return;
@@ -37,12 +39,15 @@ row_fetch(SyncTable *t, Bitmapset *columns, RowFetchLock lock,
 
 	values = palloc(natts * sizeof(Datum));
 	isnull = palloc(natts * sizeof(bool));
+	modes = t->needs_modes ? value_modes_begin() : 0;
 	for (uint64 i = 0; i < tuptable->numvals; i++)
 	{
 		heap_deform_tuple(tuptable->vals[i], tuptable->tupdesc, values, isnull);
 		callback(arg, DatumGetInt32(values[0]), values[1], isnull[1],
 				 values + 2, isnull + 2);
 	}
+	if (t->needs_modes)
+		value_modes_end(modes);
 	pfree(values);
 	pfree(isnull);
 	SPI_freetuptable(tuptable);

@@ -21,7 +21,7 @@ typedef enum RowFetchLock
 } RowFetchLock;
 
 /*
- * Called for each row found, in the order of the keys given.  values/isnull: one
+ * Called for each row found, in the order of the keys given, under the value modes.  values/isnull: one
  * per column of the fetch (columns' members in ascending order), valid during the
  * call only; clock: the _sync value.
  */

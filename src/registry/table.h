@@ -17,11 +17,6 @@
 /* name of the column that holds the row clock */
 #define SYNC_CLOCK_COLUMN	"_sync"
 
-typedef enum SyncOnDelete
-{
-	ON_DELETE_DELETE_WINS = 0
-} SyncOnDelete;
-
 typedef enum SyncAuditLevel
 {
 	AUDIT_OFF = 0,
@@ -95,7 +90,7 @@ typedef struct SyncTable
 	Oid		   *key_gt;			/* btree > per key column */
 	bool		key_deferrable; /* ON CONFLICT cannot use the primary key */
 	int			scope_column;	/* index into columns, or -1: scope '' */
-	SyncOnDelete on_delete;
+	RowRules	rules;
 	SyncAuditLevel audit;
 	Stamp		enabled;		/* the stamp that a NULL row clock stands for */
 	int			rank;			/* parents have smaller ranks than children;

@@ -32,9 +32,9 @@ static bool is_empty(Jsonb *options);
 void
 table_options_parse(Jsonb *json, TableOptions *options)
 {
-	static const char *const on_delete[] = {"delete_wins", NULL};
-	static const char *const mode[] = {"merge", NULL};
-	static const char *const consistency[] = {"relaxed", NULL};
+	static const char *const on_delete[] = {"delete_wins", "update_wins", NULL};
+	static const char *const mode[] = {"merge", "append_only", NULL};
+	static const char *const consistency[] = {"relaxed", "strong", NULL};
 	static const char *const audit[] = {"full", "outcomes", "conflicts", "off", NULL};
 	int			npairs;
 	JsonPair   *pairs = object_pairs(json, "options", &npairs);
@@ -48,11 +48,16 @@ table_options_parse(Jsonb *json, TableOptions *options)
 	for (i = 0; i < npairs; i++)
 	{
 		if (strcmp(pairs[i].key, "on_delete") == 0)
-			options->on_delete = choice(&pairs[i], "\"delete_wins\"", on_delete);
+			options->on_delete = choice(&pairs[i],
+										"\"delete_wins\", \"update_wins\"",
+										on_delete);
 		else if (strcmp(pairs[i].key, "mode") == 0)
-			options->mode = choice(&pairs[i], "\"merge\"", mode);
+			options->mode = choice(&pairs[i], "\"merge\", \"append_only\"",
+								   mode);
 		else if (strcmp(pairs[i].key, "consistency") == 0)
-			options->consistency = choice(&pairs[i], "\"relaxed\"", consistency);
+			options->consistency = choice(&pairs[i],
+										  "\"relaxed\", \"strong\"",
+										  consistency);
 		else if (strcmp(pairs[i].key, "audit") == 0)
 			options->audit = choice(&pairs[i],
 									"\"full\", \"outcomes\", \"conflicts\", \"off\"",

@@ -156,6 +156,7 @@ static int	compare_entry_pointers(const void *a, const void *b);
 static int	serve_entries(ServePage *page, LogReader *reader,
 						  LogEntry *entries, int nentries);
 static void serve_found(ServePage *page, LogReader *reader, LogEntry *entry);
+static bool floor_is_known(ServePage *page, LogRow *row, const RowClock *clock);
 static void serve_gone(ServePage *page, LogReader *reader, LogEntry *entry);
 static bool brings_row(ServePage *page, const LogEntry *entry,
 					   const pg_uuid_t *node, const Stamp *scope_stamp);
@@ -835,7 +836,8 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		return;
 	}
 	is_new = is_lost || scope_stamp == NULL ||
-		!serve_stamp_is_known(page, scope_stamp, &row->row, false);
+		!serve_stamp_is_known(page, scope_stamp, &row->row, false) ||
+		!floor_is_known(page, row, clock);
 	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
 	is_brought = !is_new && !is_had && brings_row(page, entry, node, scope_stamp);
 	if (!is_lost &&
@@ -852,6 +854,18 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 	else if (sent != NULL)
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_UPDATE,
 					 clock, row->values, row->isnull, sent);
+}
+
+/* Has the device been told of all deletes that the row came back from? */
+static bool
+floor_is_known(ServePage *page, LogRow *row, const RowClock *clock)
+{
+	for (int i = 0; i < clock->nfloor; i++)
+	{
+		if (!serve_stamp_is_known(page, &clock->floor[i], &row->row, false))
+			return false;
+	}
+	return true;
 }
 
 /*
