@@ -56,6 +56,8 @@ static void revive(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						CellTally *tally);
 static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						   ApplyCell *cell, CellTally *tally);
 static int	compare_cell(SyncColumn *column, const ApplyCell *cell,
@@ -395,23 +397,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	if (table->max_column_id > clock->ncolumns)
 		row_clock_set(clock, table->max_column_id, NULL);
 
-	for (int i = 0; i < change->ncells; i++)
-	{
-		ApplyCell  *cell = &change->cells[i];
-
-		switch (table->columns[cell->column].policy)
-		{
-			case POLICY_COUNTER:
-				merge_counter(state, change, row, cell, &tally);
-				break;
-			case POLICY_ORSET:
-				merge_orset(state, change, row, cell, &tally);
-				break;
-			default:
-				merge_register(state, change, row, cell, &tally);
-				break;
-		}
-	}
+	merge_cells(state, change, row, &tally);
 	change->outcome = OUTCOME_APPLIED;
 }
 
@@ -438,23 +424,7 @@ decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 
 	note_previous(state, change, row);
-	for (int i = 0; i < change->ncells; i++)
-	{
-		ApplyCell  *cell = &change->cells[i];
-
-		switch (table->columns[cell->column].policy)
-		{
-			case POLICY_COUNTER:
-				merge_counter(state, change, row, cell, &tally);
-				break;
-			case POLICY_ORSET:
-				merge_orset(state, change, row, cell, &tally);
-				break;
-			default:
-				merge_register(state, change, row, cell, &tally);
-				break;
-		}
-	}
+	merge_cells(state, change, row, &tally);
 	if (row->action == ROW_KEEP && !bms_equal(written, row->written))
 		row->action = ROW_UPDATE;
 	conclude(change, &tally);
@@ -483,6 +453,29 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->written = NULL;
 	row->force = NULL;
 	change->outcome = OUTCOME_APPLIED;
+}
+
+static void
+merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			CellTally *tally)
+{
+	for (int i = 0; i < change->ncells; i++)
+	{
+		ApplyCell  *cell = &change->cells[i];
+
+		switch (row->table->columns[cell->column].policy)
+		{
+			case POLICY_COUNTER:
+				merge_counter(state, change, row, cell, tally);
+				break;
+			case POLICY_ORSET:
+				merge_orset(state, change, row, cell, tally);
+				break;
+			default:
+				merge_register(state, change, row, cell, tally);
+				break;
+		}
+	}
 }
 
 /* A cell that holds what one writer put in it. */
