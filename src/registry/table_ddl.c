@@ -56,6 +56,7 @@ static void partition_attached(int32 table_id, Oid parent,
 							   PartitionCmd *attach);
 static void partition_detached(PartitionCmd *detach);
 static bool has_rows(Oid relid);
+static bool is_at_name(const TrackedTable *row, Oid relid);
 static Datum missing_tables(bool *is_empty);
 
 /*
@@ -445,7 +446,20 @@ has_rows(Oid relid)
  * ----------
  */
 
-/* The ids of registered tables that are nowhere, as an array. */
+static bool
+is_at_name(const TrackedTable *row, Oid relid)
+{
+	Oid			schema = get_namespace_oid(row->schema_name, true);
+
+	return OidIsValid(relid) && OidIsValid(schema) &&
+		get_relname_relid(row->table_name, schema) == relid;
+}
+
+/*
+ * The ids of registered tables that are not where they were last seen, as an
+ * array.  Another relation that has come to have the trigger does not count: one
+ * of anybody's could, and would take the dropped table's place.
+ */
 static Datum
 missing_tables(bool *is_empty)
 {
@@ -459,7 +473,9 @@ missing_tables(bool *is_empty)
 	{
 		Oid			relid;
 
-		if (sync_table_row(ids[i], &relid) != NULL && !OidIsValid(relid))
+		const TrackedTable *row = sync_table_row(ids[i], &relid);
+
+		if (row != NULL && !is_at_name(row, relid))
 			missing[nmissing++] = Int32GetDatum(ids[i]);
 	}
 	*is_empty = nmissing == 0;
