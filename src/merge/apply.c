@@ -57,6 +57,10 @@ typedef struct ApplyResult
 
 PG_FUNCTION_INFO_V1(sync_apply_delta);
 
+/* ---- backend-local state ---- */
+
+static bool is_applying = false;
+
 static void apply_delta(ApplyState *state, ApplyResult *result);
 static bool apply_refused(ApplyState *state, ApplyResult *result);
 static bool apply_known(ApplyState *state, ApplyResult *result,
@@ -67,6 +71,7 @@ static void recall_known(ApplyState *state, int nknown);
 static void form_units(ApplyState *state);
 static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
+static void keep_scopes(ApplyState *state, int from, int to);
 static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
 static void fall_together(ApplyState *state);
 static void finish(ApplyState *state, ApplyResult *result, StringInfo outcomes);
@@ -98,6 +103,12 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_apply_delta()");
 	PreventCommandDuringRecovery("sync_apply_delta()");
 
+	/* announcements in the write set and kept plans are for one at a time */
+	if (is_applying)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("sync_apply_delta() cannot be called by what it sets off")));
+
 	memset(&state, 0, sizeof(state));
 	memset(&result, 0, sizeof(result));
 	state.delta = delta;
@@ -121,7 +132,16 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	if (sync_durable_acks)
 		ForceSyncCommit();
 
-	apply_delta(&state, &result);
+	PG_TRY();
+	{
+		is_applying = true;
+		apply_delta(&state, &result);
+	}
+	PG_FINALLY();
+	{
+		is_applying = false;
+	}
+	PG_END_TRY();
 
 	MemoryContextSwitchTo(oldcontext);
 	return result_tuple(fcinfo, &result);
@@ -458,12 +478,7 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 		apply_read_rows(state, from, to);
 		apply_decide(state, from, to);
 		apply_remember_rows(state);
-		for (int i = from; i < to; i++)
-		{
-			if (state->changes[i].scope != NULL)
-				state->changes[i].scope =
-					MemoryContextStrdup(state->context, state->changes[i].scope);
-		}
+		keep_scopes(state, from, to);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -472,6 +487,7 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 		MemoryContextSwitchTo(state->context);
 		*error = CopyErrorData();
 		FlushErrorState();
+		keep_scopes(state, from, to);	/* of memory that goes now */
 		RollbackAndReleaseCurrentSubTransaction();
 		write_set_clear();
 		if (!apply_error_is_outcome(*error))
@@ -482,6 +498,19 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
 	return success;
+}
+
+/* The scopes that the decisions noted are in the batch's memory: copy them. */
+static void
+keep_scopes(ApplyState *state, int from, int to)
+{
+	for (int i = from; i < to; i++)
+	{
+		ApplyChange *change = &state->changes[i];
+
+		if (!change->is_refused && change->scope != NULL)
+			change->scope = MemoryContextStrdup(state->context, change->scope);
+	}
 }
 
 /* A unit by itself failed: its changes are refused, one of them with the error. */

@@ -119,6 +119,7 @@ typedef struct ApplyRow
 	Datum		image;			/* of the tombstone there was */
 	bool		image_isnull;
 	RowAction	action;
+	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */
 	Bitmapset  *merged;			/* merged columns that hold nothing which the
 								 * device does not know: the stamp is the
@@ -200,6 +201,9 @@ typedef struct ApplyState
 
 	/* batch */
 	HTAB	   *rows;			/* RowRef -> ApplyRow */
+	int			npending;		/* rows with changes since the last write */
+	int			maxpending;
+	ApplyRow  **pending_rows;
 	List	   *pending_deletes;	/* table ids (int list) with unwritten deletes */
 	int			failed_change;	/* index: the decision refused it, or -1 */
 	bool		met_race;		/* a row appeared between read and write */

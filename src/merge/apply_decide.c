@@ -19,6 +19,7 @@
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "registry/value.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
@@ -53,6 +54,7 @@ static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
 static void note_row_conflict(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row, bool incoming_won);
 static void revive(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void note_pending(ApplyState *state, ApplyRow *row);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
@@ -97,6 +99,8 @@ apply_decide(ApplyState *state, int first, int last)
 	int			modes = value_modes_begin();
 
 	state->pending_deletes = NIL;
+	state->pending_rows = NULL;
+	state->npending = state->maxpending = 0;
 	for (int i = first; i < last; i++)
 	{
 		ApplyChange *change = &state->changes[i];
@@ -113,6 +117,7 @@ apply_decide(ApplyState *state, int first, int last)
 			apply_write(state);
 			modes = value_modes_begin();
 		}
+		note_pending(state, row);
 		state->failed_change = i;	/* to whom an error here belongs */
 		decide_change(state, change, row);
 		state->failed_change = -1;
@@ -321,6 +326,29 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 }
 
+/*
+ * The next write looks at this row.  It may come after every few changes, so it
+ * must not look at all of the batch's.
+ */
+static void
+note_pending(ApplyState *state, ApplyRow *row)
+{
+	if (row->is_pending)
+		return;
+	if (state->npending == state->maxpending)
+	{
+		state->maxpending = Max(64, 2 * state->maxpending);
+		if (state->pending_rows == NULL)
+			state->pending_rows = MemoryContextAlloc(state->batch_context,
+													 state->maxpending * sizeof(ApplyRow *));
+		else
+			state->pending_rows = repalloc(state->pending_rows,
+										   state->maxpending * sizeof(ApplyRow *));
+	}
+	state->pending_rows[state->npending++] = row;
+	row->is_pending = true;
+}
+
 /* A fresh row, made by the device's insert. */
 static void
 decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
@@ -434,6 +462,15 @@ static void
 decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	Stamp		stamp = device_stamp(state, change);
+
+	/* no statement will ask for the right to delete a row that is gone */
+	if (!row->exists &&
+		pg_class_aclcheck(row->table->relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
+	{
+		refuse_now(state, change, "privilege", ERRCODE_INSUFFICIENT_PRIVILEGE,
+				   "permission denied to delete rows of the table");
+		return;
+	}
 
 	row_clock_add_floor(row->clock, &stamp);
 	if (row->exists)
@@ -735,6 +772,11 @@ static bool
 must_write_before(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	ListCell   *lc;
+
+	/* made and deleted again: it has to be possible, and allowed, to make it */
+	if (row->action == ROW_INSERT &&
+		change->delta.kind == DELTA_CHANGE_DELETE)
+		return true;
 
 	/* brought back after its delete */
 	if ((row->action == ROW_REMOVE || row->action == ROW_BURY) &&

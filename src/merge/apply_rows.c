@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
@@ -40,6 +41,9 @@ static ApplyRow *make_row(ApplyState *state, ApplyChange *change);
 static void read_table(TableRows *work);
 static void row_read(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					 Datum *values, bool *isnull);
+static void check_no_newer_rows(TableRows *work);
+static void newer_row_read(void *arg, int ordinal, Datum clock,
+						   bool clock_isnull, Datum *values, bool *isnull);
 static void read_tombstones(TableRows *work);
 
 uint32
@@ -195,11 +199,46 @@ read_table(TableRows *work)
 				  row_read, work);
 	else
 	{
-		PushActiveSnapshot(GetLatestSnapshot());
+		PushActiveSnapshot(IsolationUsesXactSnapshot() ?
+						   GetTransactionSnapshot() : GetLatestSnapshot());
 		row_fetch(table, work->columns, ROW_FETCH_READ, work->nrows, keys,
 				  row_read, work);
 		PopActiveSnapshot();
 	}
+	if (IsolationUsesXactSnapshot())
+		check_no_newer_rows(work);
+}
+
+/*
+ * A row that this transaction's snapshot is too old to see would be taken for one
+ * that never was, and the change refused for good.
+ */
+static void
+check_no_newer_rows(TableRows *work)
+{
+	SyncTable  *table = work->table;
+	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
+	int			n = 0;
+
+	for (int i = 0; i < work->nrows; i++)
+	{
+		if (!work->rows[i]->exists)
+			memcpy(keys + n++ * table->nkeys, work->rows[i]->key,
+				   table->nkeys * sizeof(Datum));
+	}
+	PushActiveSnapshot(GetLatestSnapshot());
+	row_fetch(table, NULL, ROW_FETCH_READ, n, keys, newer_row_read, NULL);
+	PopActiveSnapshot();
+}
+
+static void
+newer_row_read(void *arg, int ordinal, Datum clock, bool clock_isnull,
+			   Datum *values, bool *isnull)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent insert"),
+			 errhint("Push the delta again.")));
 }
 
 static void

@@ -36,15 +36,16 @@ static int	compare_for_delete(const void *a, const void *b);
 void
 apply_write(ApplyState *state)
 {
-	int			nall;
+	ApplyRow  **rows = state->pending_rows;
 	int			n = 0;
-	ApplyRow  **rows = apply_sorted_rows(state, &nall);
 
-	for (int i = 0; i < nall; i++)
+	for (int i = 0; i < state->npending; i++)
 	{
+		rows[i]->is_pending = false;
 		if (rows[i]->action != ROW_KEEP)
 			rows[n++] = rows[i];
 	}
+	state->npending = 0;
 	if (n == 0)
 		return;
 
