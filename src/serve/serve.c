@@ -203,9 +203,13 @@ serve_page(ServePage *page, const SyncDevice *device,
 		(sync_vector_is_lost(since) ||
 		 (!token->is_fresh && is_expired(device)));
 
+		/* without any page, it has rows that it was told in answers */
+		bool		has_rows = is_lost ||
+		vv_base_counter(since, &page->device) > 0;
+
 		if (is_empty || is_lost)
 		{
-			header->is_reset = is_lost;
+			header->is_reset = has_rows;
 			token->is_base = token->is_full = token->is_fresh = true;
 			token->is_reset = is_lost;
 			token->node = token->retract_node = 0;
