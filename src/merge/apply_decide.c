@@ -687,15 +687,20 @@ list_items(const DeltaValue *list, int *nitems)
 	return items;
 }
 
-/* A merged cell: as sent where the device knew all that was in it. */
+/*
+ * A merged cell: as sent where the device knew all that was in it, but for a
+ * counter's initial value that meets another one.
+ */
 static void
 tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally)
 {
-	const Stamp *current =
-		row_clock_get(row->clock, row->table->columns[cell->column].column_id);
+	SyncColumn *column = &row->table->columns[cell->column];
+	const Stamp *current = row_clock_get(row->clock, column->column_id);
 
-	if (current == NULL || bms_is_member(cell->column, row->merged) ||
-		apply_stamp_is_seen(state, row, current))
+	if (current == NULL ||
+		((bms_is_member(cell->column, row->merged) ||
+		  apply_stamp_is_seen(state, row, current)) &&
+		 !(column->policy == POLICY_COUNTER && cell->op == DELTA_SET)))
 	{
 		/* later changes of this push meet only what this one leaves */
 		row->merged = bms_add_member(row->merged, cell->column);
