@@ -45,12 +45,14 @@ static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
 static bool is_known_row(ApplyState *state, const RowClock *clock);
 static bool is_known_stamp(ApplyState *state, const Stamp *stamp);
+static bool may_pull(ApplyState *state, const char *scope);
 static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
 								  const RowClock *clock, Datum value, bool isnull);
 static void write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key);
 static void write_absence(Reread *work, TouchedRow *row);
+static void write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind);
 static int	compare_touched(const void *a, const void *b);
 
 /* A batch succeeded: keep of its rows what the answer needs. */
@@ -69,6 +71,7 @@ apply_remember_rows(ApplyState *state)
 		touched->was_inserted |= row->was_inserted;
 		touched->was_written |= row->was_written;
 		touched->check_presence |= row->check_presence;
+		touched->is_news |= row->is_news;
 		for (int i = 0; i < row->table->ncolumns; i++)
 		{
 			if (row->sent[i] != NULL)
@@ -239,7 +242,8 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 	const SyncTable *table = row->table;
 
 	return row->check_presence || row->force != NULL || row->is_recalled ||
-		row->device_deleted ||
+		row->device_deleted || row->is_news ||
+		!may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
 		(row->was_inserted &&
@@ -290,12 +294,15 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	int			n = 0;
 
 	/* what the device may not pull, it is not told here either */
-	if (!may_be_told(work, row, values, isnull))
-		return;
 	work->found[ordinal] = true;
+	if (!may_be_told(work, row, values, isnull))
+	{
+		write_removal(work, row, DELTA_CHANGE_RETRACT);
+		return;
+	}
 	clock = sync_table_clock(CurrentMemoryContext, work->table, clock_datum,
 							 clock_isnull);
-	is_whole = row->is_recalled || row->device_deleted ||
+	is_whole = row->is_recalled || row->device_deleted || row->is_news ||
 		!is_known_row(work->state, clock);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
@@ -348,10 +355,8 @@ is_known_stamp(ApplyState *state, const Stamp *stamp)
 static bool
 may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 {
-	ApplyState *state = work->state;
 	SyncTable  *table = work->table;
 	const char *scope = NULL;
-	SyncDeviceScope *entry;
 	int			n = 0;
 
 	if (table->scope_column < 0)
@@ -367,6 +372,14 @@ may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 		if (i == table->scope_column && !isnull[n])
 			scope = value_to_text(&table->columns[i], values[n]);
 	}
+	return may_pull(work->state, scope);
+}
+
+static bool
+may_pull(ApplyState *state, const char *scope)
+{
+	SyncDeviceScope *entry;
+
 	if (scope == NULL)
 		return false;
 	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
@@ -416,12 +429,16 @@ write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key)
 static void
 write_absence(Reread *work, TouchedRow *row)
 {
+	write_removal(work, row, row->scope != NULL && row->was_written ?
+				  DELTA_CHANGE_DELETE : DELTA_CHANGE_RETRACT);
+}
+
+static void
+write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind)
+{
 	if (row->device_deleted)
 		return;
-	delta_writer_begin(work->writer,
-					   row->scope != NULL && row->was_written ?
-					   DELTA_CHANGE_DELETE : DELTA_CHANGE_RETRACT,
-					   work->table->wire_name, HLC_MIN);
+	delta_writer_begin(work->writer, kind, work->table->wire_name, HLC_MIN);
 	write_keys(work->writer, work->table, row->key);
 	delta_writer_end(work->writer);
 }

@@ -333,6 +333,7 @@ read_tombstones(TableRows *work)
 				 apply_position_is_seen(state,
 										sync_node_uuid_by_id(scope->granted_node),
 										scope->granted_xid));
+			row->is_news = row->exists && !row->is_scope_seen;
 		}
 	}
 }
