@@ -246,7 +246,7 @@ UPDATE item SET body = body || 'x' WHERE id = 1;
 SELECT captured('item');
 DELETE FROM item WHERE id IN (1, 5);
 SELECT captured('item');
--- deleted twice: the tombstone keeps both deletes
+-- deleted twice: the second delete stands for both
 INSERT INTO item (id, scope) VALUES (1, 'a');
 DELETE FROM item WHERE id = 1;
 SELECT captured('item');
@@ -263,6 +263,14 @@ COMMIT;
 SELECT count(DISTINCT t.ctid) AS tombstones, max(place) AS deletes, min(t.scope) AS scope
 FROM offline_sync.tombstone t, row_clock_floor(t.clock)
 WHERE t.key = key_of('1') AND t.table_id = table_id_of('item');
+-- as often as anybody likes
+DO $$
+BEGIN
+    FOR i IN 1..1100 LOOP
+        INSERT INTO item (id, scope) VALUES (1, 'b');
+        DELETE FROM item WHERE id = 1;
+    END LOOP;
+END $$;
 -- another key is another row
 SELECT watch('item');
 UPDATE item SET id = 30 WHERE id = 3;

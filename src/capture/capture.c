@@ -296,7 +296,7 @@ capture_delete(CapturedRelation *cr, TupleTableSlot *slot)
 		bury_row(cr, slot, &name, captured_row_clock(cr, slot));
 	else
 		tombstone_put(cr->table->table_id, name.key.data, name.key.len,
-					  name.scope, planned->clock,
+					  name.scope, planned->clock, planned->known_to,
 					  captured_row_image(cr, slot), false);
 	log_row(cr, &name);
 }
@@ -431,8 +431,11 @@ log_row(const CapturedRelation *cr, const RowName *name)
 					   name->key.len);
 }
 
-/* Leave a tombstone, whose floor ends with a stamp of this deletion.  An older
- * tombstone's floor is taken over when it is written. */
+/*
+ * Leave a tombstone, whose floor is a stamp of this deletion.  It stands for all
+ * deletes before it: the node knew of them, and who knows of this one need not
+ * have known of those.
+ */
 static void
 bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name,
 		 RowClock *clock)
@@ -440,9 +443,10 @@ bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name,
 	Stamp		stamp;
 
 	sync_node_stamp(&stamp, row_clock_max_hlc(clock));
+	clock->nfloor = 0;
 	row_clock_add_floor(clock, &stamp);
 	tombstone_put(cr->table->table_id, name->key.data, name->key.len,
-				  name->scope, clock, captured_row_image(cr, slot), false);
+				  name->scope, clock, PG_UINT64_MAX, captured_row_image(cr, slot), false);
 }
 
 /* ----------------------------------------------------------------

@@ -31,14 +31,16 @@ extern void change_log_add(const char *scope, int32 table_id,
 						   const char *key, int keylen);
 
 /*
- * Record a deletion: the tombstone replaces an older one of the same key, whose
- * floor must have been merged into clock by the caller.  scope NULL: in none.  image:
- * the last row, {"<column id>": text or null}; NULL where the row never was.  Does not log.
+ * Record a deletion: the tombstone replaces an older one of the same key.  The
+ * deletes of that one's floor which the clock's maker did not know of are taken
+ * over; known_to: he knew of those that this node stored before that position
+ * (PG_UINT64_MAX: of all).  scope NULL: in none.  image: the last row,
+ * {"<column id>": text or null}; NULL where the row never was.  Does not log.
  */
 struct RowClock;
 extern void tombstone_put(int32 table_id, const char *key, int keylen,
 						  const char *scope, const struct RowClock *clock,
-						  Datum image, bool image_isnull);
+						  uint64 known_to, Datum image, bool image_isnull);
 
 /* Remove the tombstone of a key: the row came back and holds its floor. */
 extern void tombstone_remove(int32 table_id, const char *key, int keylen);

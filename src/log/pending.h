@@ -39,6 +39,7 @@ typedef struct PendingTombstone
 	bool		is_removal;
 	text	   *scope;			/* NULL: in none */
 	RowClockData *clock;
+	uint64		known_to;		/* as tombstone_put() takes it */
 	Jsonb	   *image;			/* NULL: none */
 } PendingTombstone;
 

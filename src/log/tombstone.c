@@ -70,7 +70,8 @@ static void fetch_stored(TombstoneProbe *probe, Tombstone *result);
 static void fetch_pending(const PendingLevel *level, const PendingTombstone *key,
 						  Tombstone *result);
 static void read_tombstone(TupleTableSlot *slot, Tombstone *result);
-static RowClock *with_floor_of(RowClock *clock, const RowClock *older);
+static RowClock *with_floor_of(RowClock *clock, const RowClock *older,
+							   uint64 known_to);
 
 /* ----------------------------------------------------------------
  * Collecting
@@ -78,7 +79,8 @@ static RowClock *with_floor_of(RowClock *clock, const RowClock *older);
 
 void
 tombstone_put(int32 table_id, const char *key, int keylen, const char *scope,
-			  const RowClock *clock, Datum image, bool image_isnull)
+			  const RowClock *clock, uint64 known_to,
+			  Datum image, bool image_isnull)
 {
 	PendingLevel *level = pending_level();
 	PendingTombstone op = {0};
@@ -86,6 +88,7 @@ tombstone_put(int32 table_id, const char *key, int keylen, const char *scope,
 	set_key(&op, table_id, key, keylen);
 	op.scope = scope == NULL ? NULL : cstring_to_text(scope);
 	op.clock = row_clock_pack(clock);
+	op.known_to = known_to;
 	op.image = image_isnull ? NULL : DatumGetJsonbP(image);
 	tombstone_collect(level, &op);
 	pfree(op.key);
@@ -121,12 +124,15 @@ tombstone_collect(PendingLevel *level, const PendingTombstone *op)
 			copy.scope = DatumGetTextPCopy(PointerGetDatum(op->scope));
 		if (op->image != NULL)
 			copy.image = DatumGetJsonbPCopy(PointerGetDatum(op->image));
-		if (old != NULL && !old->is_removal)
+		if (old != NULL && !old->is_removal && op->known_to != PG_UINT64_MAX)
+		{
 			copy.clock =
 				row_clock_pack(with_floor_of(row_clock_unpack(level->context,
 															  op->clock),
 											 row_clock_unpack(level->context,
-															  old->clock)));
+															  old->clock), 0));
+			copy.known_to = Min(op->known_to, old->known_to);
+		}
 		else
 			copy.clock = (RowClockData *) PG_DETOAST_DATUM_COPY(PointerGetDatum(op->clock));
 	}
@@ -256,10 +262,10 @@ write_operation(StateWriter *writer, TombstoneProbe *probe,
 
 	if (op->is_removal)
 		return;
-	if (older != NULL)
+	if (older != NULL && op->known_to != PG_UINT64_MAX)
 		clock = row_clock_pack(with_floor_of(row_clock_unpack(CurrentMemoryContext,
 															  clock),
-											 older));
+											 older, op->known_to));
 
 	values[Anum_tombstone_table_id - 1] = Int32GetDatum(op->table_id);
 	values[Anum_tombstone_key - 1] = PointerGetDatum(op->key);
@@ -296,7 +302,7 @@ delete_stored(TombstoneProbe *probe, const PendingTombstone *op)
 
 			read_tombstone(probe->slot, &stored);
 			older = older == NULL ? stored.clock :
-				with_floor_of(older, stored.clock);
+				with_floor_of(older, stored.clock, 0);
 			result = table_tuple_delete(probe->rel, &probe->slot->tts_tid,
 										GetCurrentCommandId(true),
 										probe->snapshot, InvalidSnapshot,
@@ -360,11 +366,11 @@ fetch_stored(TombstoneProbe *probe, Tombstone *result)
 		else if (stored.node > result->node ||
 				 (stored.node == result->node && stored.xid > result->xid))
 		{
-			stored.clock = with_floor_of(stored.clock, result->clock);
+			stored.clock = with_floor_of(stored.clock, result->clock, 0);
 			*result = stored;
 		}
 		else
-			result->clock = with_floor_of(result->clock, stored.clock);
+			result->clock = with_floor_of(result->clock, stored.clock, 0);
 	}
 }
 
@@ -388,8 +394,8 @@ fetch_pending(const PendingLevel *level, const PendingTombstone *key,
 		return;
 	}
 	clock = row_clock_unpack(CurrentMemoryContext, op->clock);
-	if (result->found)
-		clock = with_floor_of(clock, result->clock);
+	if (result->found && op->known_to != PG_UINT64_MAX)
+		clock = with_floor_of(clock, result->clock, op->known_to);
 	result->found = true;
 	result->scope = op->scope == NULL ? NULL : text_to_cstring(op->scope);
 	result->clock = clock;
@@ -420,9 +426,12 @@ read_tombstone(TupleTableSlot *slot, Tombstone *result)
 	result->xid = DatumGetUInt64(values[Anum_tombstone_xid - 1]);
 }
 
-/* clock, its floor preceded by that of an older one.  Changes clock. */
+/*
+ * clock, its floor preceded by that of an older one, but for what this node stored
+ * before position known_to.  Changes clock.
+ */
 static RowClock *
-with_floor_of(RowClock *clock, const RowClock *older)
+with_floor_of(RowClock *clock, const RowClock *older, uint64 known_to)
 {
 	RowClock   *result;
 	int			i;
@@ -432,7 +441,9 @@ with_floor_of(RowClock *clock, const RowClock *older)
 	result = row_clock_copy(clock->context, clock);
 	result->nfloor = 0;
 	for (i = 0; i < older->nfloor; i++)
-		row_clock_add_floor(result, &older->floor[i]);
+		if (older->floor[i].xid >= known_to ||
+			memcmp(&older->floor[i].node, sync_node_uuid(), UUID_LEN) != 0)
+			row_clock_add_floor(result, &older->floor[i]);
 	for (i = 0; i < clock->nfloor; i++)
 		row_clock_add_floor(result, &clock->floor[i]);
 	return result;

@@ -73,6 +73,7 @@ write_set_add(int32 table_id, const char *key, int keylen, RowClock *clock,
 	entry->write.written = written;
 	entry->write.is_delete = is_delete;
 	entry->write.is_taken = false;
+	entry->write.known_to = 0;
 	deepest_level = Max(deepest_level, entry->nest_level);
 	return &entry->write;
 }

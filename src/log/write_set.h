@@ -25,6 +25,8 @@ typedef struct PlannedWrite
 	Bitmapset  *written;		/* indexes into SyncTable.columns that the statement sets */
 	bool		is_delete;
 	bool		is_taken;
+	uint64		known_to;		/* of a delete: as tombstone_put() takes it; 0
+								 * unless set */
 } PlannedWrite;
 
 /* Announce; key bytes are copied, clock and written must stay until cleared. */

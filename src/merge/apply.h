@@ -202,6 +202,8 @@ typedef struct ApplyState
 	int			nown_pushes;
 
 	/* batch */
+	uint64		known_to;		/* tombstones were read after all that this
+								 * node stored before this position */
 	HTAB	   *rows;			/* RowRef -> ApplyRow */
 	int			npending;		/* rows with changes since the last write */
 	int			maxpending;

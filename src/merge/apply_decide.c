@@ -472,6 +472,9 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		return;
 	}
 
+	/* a delete stands for those that its device knew of */
+	if (floor_is_seen(state, row))
+		row->clock->nfloor = 0;
 	row_clock_add_floor(row->clock, &stamp);
 	if (row->exists)
 	{

@@ -95,6 +95,7 @@ apply_read_rows(ApplyState *state, int first, int last)
 			(void) make_row(state, &state->changes[i]);
 	}
 
+	state->known_to = sync_snapshot_horizon(GetLatestSnapshot());
 	rows = apply_sorted_rows(state, &nrows);
 	while (start < nrows)
 	{

@@ -28,7 +28,7 @@ static void check_written(ApplyState *state, RowAction action, ApplyRow **rows,
 static void check_returned_scope(ApplyState *state, ApplyRow *row,
 								 HeapTuple tuple, TupleDesc desc, int attno);
 static void report_missing_insert(ApplyState *state, const SyncTable *table);
-static void bury(ApplyRow *row);
+static void bury(ApplyState *state, ApplyRow *row);
 static void settle(ApplyRow *row);
 static int	compare_for_write(const void *a, const void *b);
 static int	compare_for_delete(const void *a, const void *b);
@@ -79,7 +79,7 @@ apply_write(ApplyState *state)
 	for (int i = 0; i < n; i++)
 	{
 		if (rows[i]->action == ROW_BURY)
-			bury(rows[i]);
+			bury(state, rows[i]);
 		settle(rows[i]);
 	}
 	state->pending_deletes = NIL;
@@ -115,6 +115,7 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 		planned[i] = write_set_add(table->table_id, row->ref.key_bytes,
 								   row->ref.key_len, row->clock, written,
 								   action == ROW_REMOVE);
+		planned[i]->known_to = state->known_to;
 	}
 
 	/* a default or a trigger may have set the scope */
@@ -219,10 +220,11 @@ report_missing_insert(ApplyState *state, const SyncTable *table)
 
 /* A tombstone for a row that the table does not hold. */
 static void
-bury(ApplyRow *row)
+bury(ApplyState *state, ApplyRow *row)
 {
 	tombstone_put(row->table->table_id, row->ref.key_bytes, row->ref.key_len,
-				  row->scope, row->clock, row->image, row->image_isnull);
+				  row->scope, row->clock, state->known_to, row->image,
+				  row->image_isnull);
 	if (row->scope != NULL)
 		change_log_add(row->scope, row->table->table_id, row->ref.key_bytes,
 					   row->ref.key_len);
