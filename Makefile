@@ -33,8 +33,10 @@ REGRESS_OPTS = --inputdir=$(srcdir) --load-extension=offline_sync
 ISOLATION = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=offline_sync
 
+# not in PG_CFLAGS: bitcode for JIT is compiled without those
+PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers -I$(srcdir)/src
+	-Wno-missing-field-initializers
 # PostgreSQL 15 loads modules RTLD_GLOBAL: bind our own names to ourselves.
 SHLIB_LINK = -Wl,-Bsymbolic
 
