@@ -38,12 +38,14 @@
 #include "fmgr.h"
 #include "log/change_log.h"
 #include "log/node.h"
+#include "log/node_end.h"
 #include "log/state.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -59,7 +61,9 @@
 #define Anum_node_began_xid		3
 #define Anum_node_final_xid		4
 #define Anum_node_began_at		5
-#define Natts_node				5
+#define Anum_node_system_identifier 6
+#define Anum_node_open_at_end	7
+#define Natts_node				7
 #define Anum_incarnation_nonce	2
 #define Anum_incarnation_changed_at 3
 #define Natts_incarnation		3
@@ -112,10 +116,14 @@ static void read_node(Relation rel, HeapTuple tuple, SyncNode *node);
 static void read_uuids(void);
 
 /* vectors */
+static bool is_lost_of(const VersionVector *vv, const SyncNode *node);
+static bool covers_any(const VersionVector *vv, const VersionVector *other,
+					   const pg_uuid_t *replica);
 static uint64 full_xid(TransactionId xid, FullTransactionId next);
 static void remove_running_of(VVBuilder *builder, const pg_uuid_t *node,
-							  Snapshot snapshot, FullTransactionId next,
-							  bool is_current);
+							  Snapshot snapshot, FullTransactionId next);
+static void remove_vector(VVBuilder *builder, const VersionVector *vv,
+						  const pg_uuid_t *replica);
 
 /* callbacks */
 static void forget_registration(void);
@@ -322,6 +330,8 @@ sync_node_id(void)
 	table_close(rel, AccessShareLock);
 	if (id == 0)
 		id = register_node(uuid);
+	else
+		node_end_settle(id);
 
 	node_relid = state_find("node");
 	registered_id = id;
@@ -453,6 +463,10 @@ register_node(const pg_uuid_t *uuid)
 		values[Anum_node_final_xid - 1] = (Datum) 0;
 		values[Anum_node_began_at - 1] =
 			TimestampTzGetDatum(GetCurrentTimestamp());
+		values[Anum_node_system_identifier - 1] =
+			Int64GetDatum((int64) GetSystemIdentifier());
+		nulls[Anum_node_open_at_end - 1] = true;
+		values[Anum_node_open_at_end - 1] = (Datum) 0;
 		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 		CatalogTupleInsert(rel, tuple);
 		heap_freetuple(tuple);
@@ -462,7 +476,8 @@ register_node(const pg_uuid_t *uuid)
 	return id;
 }
 
-/* Record the largest position that the node before this one stored. */
+/* Record the largest position that the node before this one stored, and what
+ * was lost before it. */
 static void
 finish_predecessor(Relation rel, const SyncNode *last)
 {
@@ -477,6 +492,9 @@ finish_predecessor(Relation rel, const SyncNode *last)
 		UInt64GetDatum(change_log_final_xid(last->id, snapshot));
 	replaces[Anum_node_final_xid - 1] = true;
 	UnregisterSnapshot(snapshot);
+	values[Anum_node_open_at_end - 1] =
+		VersionVectorPGetDatum(node_end_open(last));
+	replaces[Anum_node_open_at_end - 1] = true;
 
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -517,6 +535,16 @@ read_node(Relation rel, HeapTuple tuple, SyncNode *node)
 	node->began_xid = DatumGetUInt64(values[Anum_node_began_xid - 1]);
 	node->final_xid = nulls[Anum_node_final_xid - 1] ? 0 :
 		DatumGetUInt64(values[Anum_node_final_xid - 1]);
+	node->is_local = GetSystemIdentifier() ==
+		(uint64) DatumGetInt64(values[Anum_node_system_identifier - 1]);
+	node->open_at_end = NULL;
+	if (!nulls[Anum_node_open_at_end - 1])
+	{
+		/* the tuple may be in a buffer */
+		Datum		copy = datumCopy(values[Anum_node_open_at_end - 1], false, -1);
+
+		node->open_at_end = DatumGetVersionVectorP(copy);
+	}
 }
 
 /* ----------------------------------------------------------------
@@ -564,25 +592,13 @@ sync_vector_is_lost(const VersionVector *vv)
 
 	for (i = 0; i < nnodes && !is_lost; i++)
 	{
-		SyncNode   *node = &nodes[i];
-		uint64		claimed = vv_max_counter(vv, &node->uuid);
-
-		if (memcmp(&node->uuid, &current, UUID_LEN) == 0)
+		if (memcmp(&nodes[i].uuid, &current, UUID_LEN) != 0)
+			is_lost = is_lost_of(vv, &nodes[i]);
+		else
 		{
 			is_registered = true;
-			is_lost = !is_standby &&
-				claimed >= U64FromFullTransactionId(ReadNextFullTransactionId());
-		}
-		else if (claimed > node->final_xid)
-		{
-			/*
-			 * Its end has not been recorded yet, or a transaction that it had
-			 * prepared was committed later.
-			 */
-			Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-			is_lost = claimed > change_log_final_xid(node->id, snapshot);
-			UnregisterSnapshot(snapshot);
+			is_lost = !is_standby && vv_max_counter(vv, &current) >=
+				U64FromFullTransactionId(ReadNextFullTransactionId());
 		}
 	}
 	pfree(nodes);
@@ -591,6 +607,49 @@ sync_vector_is_lost(const VersionVector *vv)
 	if (!is_registered && !is_standby && vv_max_counter(vv, &current) > 0)
 		is_lost = true;
 	return is_lost;
+}
+
+/* Does it claim what a node that is not the current one never had here? */
+static bool
+is_lost_of(const VersionVector *vv, const SyncNode *node)
+{
+	uint64		claimed = vv_max_counter(vv, &node->uuid);
+
+	if (claimed > node->final_xid)
+	{
+		/*
+		 * Its end has not been recorded yet, or a transaction that it had
+		 * prepared was committed later.
+		 */
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		uint64		final_xid = change_log_final_xid(node->id, snapshot);
+
+		UnregisterSnapshot(snapshot);
+		if (claimed > final_xid)
+			return true;
+	}
+	return claimed > 0 && covers_any(vv, node_end_open(node), &node->uuid);
+}
+
+/* Have two vectors a counter of a replica in common? */
+static bool
+covers_any(const VersionVector *vv, const VersionVector *other,
+		   const pg_uuid_t *replica)
+{
+	const VVEntry *entry = vv_find(other, replica);
+	uint32		i;
+
+	for (i = 0; entry != NULL && i < entry->nranges; i++)
+	{
+		const VVRange *range = &VV_RANGES(other)[entry->first_range + i];
+		uint64		lo;
+		uint64		hi;
+
+		if (!vv_next_gap(vv, replica, range->lo, &lo, &hi) ||
+			lo > range->lo || hi < range->hi)
+			return true;
+	}
+	return false;
 }
 
 uint64
@@ -610,18 +669,41 @@ sync_remove_running(VVBuilder *builder, Snapshot snapshot)
 
 	/*
 	 * Older identities too: a transaction that was prepared under one of them
-	 * may be open still.
+	 * may be open still.  Their lost ones are never claimed: that would look
+	 * like a lost future.
 	 */
 	for (i = 0; i < nnodes; i++)
-		if (memcmp(&nodes[i].uuid, &current, UUID_LEN) != 0)
-			remove_running_of(builder, &nodes[i].uuid, snapshot, next, false);
-	remove_running_of(builder, &current, snapshot, next, true);
+	{
+		SyncNode   *node = &nodes[i];
+
+		if (!node->is_local || memcmp(&node->uuid, &current, UUID_LEN) == 0)
+			continue;
+		remove_running_of(builder, &node->uuid, snapshot, next);
+		remove_vector(builder, node_end_open(node), &node->uuid);
+	}
+	remove_running_of(builder, &current, snapshot, next);
 	pfree(nodes);
+}
+
+/* Take out what a vector has of a replica. */
+static void
+remove_vector(VVBuilder *builder, const VersionVector *vv,
+			  const pg_uuid_t *replica)
+{
+	const VVEntry *entry = vv_find(vv, replica);
+	uint32		i;
+
+	for (i = 0; entry != NULL && i < entry->nranges; i++)
+	{
+		const VVRange *range = &VV_RANGES(vv)[entry->first_range + i];
+
+		vv_builder_remove(builder, replica, range->lo, range->hi);
+	}
 }
 
 static void
 remove_running_of(VVBuilder *builder, const pg_uuid_t *node,
-				  Snapshot snapshot, FullTransactionId next, bool is_current)
+				  Snapshot snapshot, FullTransactionId next)
 {
 	uint64		xmin = full_xid(snapshot->xmin, next);
 	uint64		xmax = full_xid(snapshot->xmax, next);
@@ -648,11 +730,10 @@ remove_running_of(VVBuilder *builder, const pg_uuid_t *node,
 	}
 
 	/*
-	 * Nothing from xmax on was seen.  Positions of older identities may be
-	 * larger than that where they come from another cluster's dump.
+	 * Nothing from xmax on was seen, of an older identity neither: it may have
+	 * been the current one when the snapshot was taken.
 	 */
-	if (is_current)
-		vv_builder_remove(builder, node, xmax, VV_MAX_COUNTER);
+	vv_builder_remove(builder, node, xmax, VV_MAX_COUNTER);
 }
 
 /* An xid of a snapshot, or one behind next, with its epoch. */

@@ -22,6 +22,9 @@ typedef struct SyncNode
 	pg_uuid_t	uuid;
 	uint64		began_xid;		/* first transaction that may be its */
 	uint64		final_xid;		/* largest position it stored; 0 while current */
+	bool		is_local;		/* its positions are of this cluster */
+	VersionVector *open_at_end; /* transactions that were open when it ended;
+								 * NULL until that is recorded */
 } SyncNode;
 
 /*
@@ -58,15 +61,17 @@ extern void sync_node_stamp(Stamp *stamp, Hlc after);
 extern uint64 sync_snapshot_horizon(Snapshot snapshot);
 
 /*
- * Does the vector claim positions of a node of this database beyond what that
- * node ever stored (a lost future)?  Never true on a standby for the current
+ * Does the vector claim positions of a node of this database that cannot have
+ * been seen here: beyond what that node ever stored, or of transactions that were
+ * open when it ended (a lost future)?  Never true on a standby for the current
  * node, which merely lags.
  */
 extern bool sync_vector_is_lost(const VersionVector *vv);
 
 /*
  * Remove from a vector under construction the transactions that the snapshot sees
- * as running (for every node of this database), so that what is left claims only
+ * as running (for every node of this database that shares its transaction ids), and
+ * those that were lost when an older one ended, so that what is left claims only
  * what the snapshot saw.  Handles standby snapshots (subxip, suboverflowed:
  * everything from xmin on is removed).
  */
