@@ -28,6 +28,7 @@ CREATE TABLE device.replica (
     device       uuid    PRIMARY KEY,
     vector       jsonb   NOT NULL DEFAULT '{}',   -- what it has seen
     resume       text,                            -- of a pull that is not finished
+    is_refilling boolean NOT NULL DEFAULT false,  -- that pull began afresh: rows are to come
     node_hlc     text,                            -- highest that a node told
     last_seq     bigint  NOT NULL DEFAULT 0,
     last_ms      bigint  NOT NULL DEFAULT 0,      -- its own clock's last reading
@@ -225,7 +226,9 @@ BEGIN
     ELSIF change ? 'set' THEN
         UPDATE device.base_row b SET cells = b.cells || (change->'set')
             WHERE b.device = me AND b.table_name = change->>'table' AND b.key = change->'key';
-        IF NOT FOUND THEN
+        -- While rows dropped at a fresh start come again, an answer may be about one that
+        -- is still to come, with this cell as it is then.
+        IF NOT FOUND AND NOT (SELECT r.is_refilling FROM device.replica r WHERE r.device = me) THEN
             RAISE EXCEPTION 'device %: told to change a row that it does not have: %', me, change;
         END IF;
     ELSE                                        -- deleted, or no longer for us
@@ -324,6 +327,8 @@ BEGIN
                                             greatest(device.vector_get(p->'to', r.device),
                                                      device.vector_get(r.vector, r.device))) END,
             resume = p->>'resume',
+            is_refilling = (is_refilling OR coalesce((p->>'reset')::boolean, false))
+                AND coalesce((p->>'more')::boolean, false),
             node_hlc = device.hlc_greatest(r.node_hlc, p->>'hlc')
         WHERE x.device = r.device;
     RETURN coalesce((p->>'more')::boolean, false);
