@@ -67,7 +67,9 @@ SELECT format('CREATE TABLE everything (id uuid PRIMARY KEY, %s, seats int NOT N
     string_agg(format('%I %s', 'c_' || type, type), ', ' ORDER BY type)) AS create FROM sample \gset
 :create;
 CREATE TABLE natural_key (a int, b text, v text, w text, PRIMARY KEY (a, b));
-SELECT sync_enable_table('everything', policies => '{"seats": "counter", "amount": "counter"}') \g /dev/null
+SELECT sync_enable_table('everything', policies => '{"seats": "counter", "amount": "counter",
+    "c_integer": "max", "c_numeric": "max", "c_tstzrange": "max", "c_text": "min", "c_timestamptz": "min", "c_mood": "min",
+    "c_bytea": "first_writer", "c_jsonb": "first_writer", "c_double precision": "first_writer"}') \g /dev/null
 SELECT sync_enable_table('natural_key') \g /dev/null
 
 -- bit for bit: the binary form of every column but the row clock's
