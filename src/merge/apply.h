@@ -254,6 +254,7 @@ extern void apply_decide(ApplyState *state, int first, int last);
 /* Has the device (its context) seen this stamp of the row? */
 extern bool apply_stamp_is_seen(ApplyState *state, const ApplyRow *row,
 								const Stamp *stamp);
+extern bool apply_write_is_seen(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);
 

@@ -87,6 +87,8 @@ static bool is_node(ApplyState *state, const pg_uuid_t *replica);
 static bool tag_is_seen(const OrSetTag *tag, void *arg);
 static void find_seen_tags(SeenTags *seen, const OrSet *set);
 static int	compare_tags(const void *a, const void *b);
+static int	find_own_push(ApplyState *state, uint64 xid);
+static int	compare_own_pushes(const void *a, const void *b);
 static void load_own_pushes(ApplyState *state);
 static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
@@ -218,8 +220,7 @@ floor_is_seen(ApplyState *state, const ApplyRow *row)
 	{
 		const Stamp *stamp = &row->clock->floor[i];
 
-		if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) != 0 &&
-			!apply_position_is_seen(state, &stamp->node, stamp->xid))
+		if (!apply_write_is_seen(state, stamp))
 			return false;
 	}
 	return true;
@@ -916,9 +917,9 @@ find_seen_tags(SeenTags *seen, const OrSet *set)
 	for (int i = 0; i < seen->ntags; i++)
 		seen->is_seen[i] = positions[i].node == 0 ||
 			(seen->row->is_scope_seen &&
-			 apply_position_is_seen(state,
-									sync_node_uuid_by_id(positions[i].node),
-									positions[i].xid));
+			 vv_covers_counter(state->seen,
+							   sync_node_uuid_by_id(positions[i].node),
+							   positions[i].xid));
 }
 
 /* Is the replica this database, now or formerly?  Its tags are positions. */
@@ -974,8 +975,21 @@ apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
 {
 	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return true;
-	return row->is_scope_seen &&
-		apply_position_is_seen(state, &stamp->node, stamp->xid);
+	return row->is_scope_seen && apply_write_is_seen(state, stamp);
+}
+
+/*
+ * As far as its position goes.  The answer to a push told the device what the node
+ * wrote there, but not what other devices did in the same transaction.
+ */
+bool
+apply_write_is_seen(ApplyState *state, const Stamp *stamp)
+{
+	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
+		return apply_position_is_seen(state, &stamp->node, stamp->xid);
+	return vv_covers_counter(state->seen, &stamp->node, stamp->xid);
 }
 
 /*
@@ -989,14 +1003,42 @@ apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
 		return true;
 	if (!state->own_pushes_loaded)
 		load_own_pushes(state);
-	for (int i = 0; i < state->nown_pushes; i++)
+	for (int i = find_own_push(state, xid);
+		 i < state->nown_pushes && state->own_pushes[i].xid == xid; i++)
 	{
-		if (state->own_pushes[i].xid == xid &&
-			memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
+		if (memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
 				   UUID_LEN) == 0)
 			return true;
 	}
 	return false;
+}
+
+/* The first push at this xid or a larger one. */
+static int
+find_own_push(ApplyState *state, uint64 xid)
+{
+	int			low = 0;
+	int			high = state->nown_pushes;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (state->own_pushes[middle].xid < xid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int
+compare_own_pushes(const void *a, const void *b)
+{
+	const OwnPush *x = a;
+	const OwnPush *y = b;
+
+	return x->xid < y->xid ? -1 : (x->xid > y->xid);
 }
 
 /* The device's answered pushes whose positions its context does not cover: the
@@ -1022,8 +1064,8 @@ load_own_pushes(ApplyState *state)
 		if (state->nown_pushes == max)
 		{
 			max *= 2;
-			state->own_pushes = repalloc(state->own_pushes,
-										 max * sizeof(OwnPush));
+			state->own_pushes = repalloc_huge(state->own_pushes,
+											  max * sizeof(OwnPush));
 		}
 		state->own_pushes[state->nown_pushes].last_seq = push.last_seq;
 		state->own_pushes[state->nown_pushes].node = push.node;
@@ -1032,6 +1074,8 @@ load_own_pushes(ApplyState *state)
 	}
 	journal_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	qsort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
+		  compare_own_pushes);
 	state->own_pushes_loaded = true;
 	MemoryContextSwitchTo(oldcontext);
 }

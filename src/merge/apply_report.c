@@ -44,7 +44,6 @@ static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
 static bool is_known_row(ApplyState *state, const RowClock *clock);
-static bool is_known_stamp(ApplyState *state, const Stamp *stamp);
 static bool may_pull(ApplyState *state, const char *scope);
 static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
@@ -338,17 +337,10 @@ is_known_row(ApplyState *state, const RowClock *clock)
 
 	for (int i = 0; i < clock->nfloor; i++)
 	{
-		if (!is_known_stamp(state, &clock->floor[i]))
+		if (!apply_write_is_seen(state, &clock->floor[i]))
 			return false;
 	}
-	return stamp == NULL || is_known_stamp(state, stamp);
-}
-
-static bool
-is_known_stamp(ApplyState *state, const Stamp *stamp)
-{
-	return memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
-		apply_position_is_seen(state, &stamp->node, stamp->xid);
+	return stamp == NULL || apply_write_is_seen(state, stamp);
 }
 
 /* Is the row in a scope that the device may pull? */

@@ -19,12 +19,15 @@
 #include "miscadmin.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
 static void resolve_rest(ApplyState *state);
 static void resolve_change(ApplyState *state, ApplyChange *change);
-static bool resolve_table(ApplyState *state, ApplyChange *change);
+static void resolve_table(ApplyState *state, int index);
+static SyncTable *lock_table(const DeltaName *name);
+static bool find_table(ApplyState *state, ApplyChange *change);
 static bool resolve_key(ApplyState *state, ApplyChange *change);
 static bool resolve_cells(ApplyState *state, ApplyChange *change);
 static bool resolve_cell(ApplyState *state, ApplyChange *change,
@@ -34,6 +37,13 @@ static int	resolve_column(ApplyState *state, ApplyChange *change, int name);
 void
 apply_resolve(ApplyState *state)
 {
+	/* outside of a subtransaction, with which the locks could go */
+	for (int i = 0; i < state->reader.ntables; i++)
+	{
+		if (!state->tables_resolved[i])
+			resolve_table(state, i);
+	}
+
 	state->nresolved = 0;
 	while (state->nresolved < state->nchanges)
 	{
@@ -98,42 +108,64 @@ resolve_change(ApplyState *state, ApplyChange *change)
 						 "a device cannot push a retraction", NULL);
 			return;
 	}
-	if (!resolve_table(state, change))
+	if (!find_table(state, change))
 		return;
 	if (!resolve_key(state, change))
 		return;
 	(void) resolve_cells(state, change);
 }
 
+/* The table of a name that the delta uses, and its columns. */
+static void
+resolve_table(ApplyState *state, int index)
+{
+	SyncTable  *table = lock_table(&state->reader.tables[index]);
+
+	state->tables[index] = table;
+	state->tables_resolved[index] = true;
+	if (table == NULL)
+		return;
+	state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
+	for (int i = 0; i < state->reader.ncolumns; i++)
+		state->columns[index][i] =
+			sync_column_by_name(table, state->reader.columns[i].data,
+								state->reader.columns[i].len);
+	if (table->has_before_insert || table->has_before_update ||
+		table->has_other_triggers)
+		state->any_triggers = true;
+}
+
+/*
+ * A table by its name in deltas, as it is and as it stays until the end of the
+ * transaction: a statement for a table that was altered since it was described would
+ * fail, and the change be refused for good.  NULL: not tracked.
+ */
+static SyncTable *
+lock_table(const DeltaName *name)
+{
+	SyncTable  *table = sync_table_by_name(name->data, name->len);
+	Oid			locked = InvalidOid;
+
+	while (table != NULL && table->relid != locked)
+	{
+		locked = table->relid;
+		LockRelationOid(locked, RowExclusiveLock);
+		table = sync_table_by_name(name->data, name->len);
+	}
+	return table;
+}
+
 static bool
-resolve_table(ApplyState *state, ApplyChange *change)
+find_table(ApplyState *state, ApplyChange *change)
 {
 	int			index = change->delta.table;
-	DeltaName  *name = &state->reader.tables[index];
 
-	if (!state->tables_resolved[index])
-	{
-		SyncTable  *table = sync_table_by_name(name->data, name->len);
-
-		state->tables[index] = table;
-		state->tables_resolved[index] = true;
-		if (table != NULL)
-		{
-			state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
-			for (int i = 0; i < state->reader.ncolumns; i++)
-				state->columns[index][i] =
-					sync_column_by_name(table, state->reader.columns[i].data,
-										state->reader.columns[i].len);
-			if (table->has_before_insert || table->has_before_update ||
-				table->has_other_triggers)
-				state->any_triggers = true;
-		}
-	}
 	change->table = state->tables[index];
 	if (change->table == NULL)
 	{
 		apply_refuse(change, "unknown_table", ERRCODE_UNDEFINED_TABLE,
-					 psprintf("table \"%s\" is not tracked", name->data), NULL);
+					 psprintf("table \"%s\" is not tracked",
+							  state->reader.tables[index].data), NULL);
 		return false;
 	}
 	return true;
@@ -341,20 +373,16 @@ apply_error_is_outcome(const ErrorData *edata)
 {
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection: of a trigger */
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
 		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */
 			return false;
 	}
-	switch (edata->sqlerrcode)
-	{
-		case ERRCODE_LOCK_NOT_AVAILABLE:
-		case ERRCODE_DATA_CORRUPTED:
-		case ERRCODE_INDEX_CORRUPTED:
-			return false;
-	}
-	return edata->elevel == ERROR;
+	return edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		edata->elevel == ERROR;
 }
 
 void

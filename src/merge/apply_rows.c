@@ -329,7 +329,7 @@ read_tombstones(TableRows *work)
 											   row->scope);
 			row->is_scope_seen = stamp == NULL ||
 				memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
-				(apply_position_is_seen(state, &stamp->node, stamp->xid) &&
+				(apply_write_is_seen(state, stamp) &&
 				 scope != NULL && scope->can_pull &&
 				 apply_position_is_seen(state,
 										sync_node_uuid_by_id(scope->granted_node),
