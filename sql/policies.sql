@@ -7,8 +7,8 @@ FROM unnest('{a,b,c}'::text[]) AS d;
 SET test.step = 1;
 CREATE TABLE result (policy text, arrived text, value text, conflicts int, open int);
 
--- Devices a, b and c write at 00:00, 01:00 and 02:00, or, with test.step 0, at the same time; all had seen the
--- row as SQL made it.
+-- Devices a, b and c write at 00:00, 01:00 and 02:00, or, with test.step 0, at the same time; all had seen
+-- the row as SQL made it.
 -- A push is a transaction of its own: the context covers none of the others.
 CREATE PROCEDURE try(policy text, type text, start text, VARIADIC sent text[]) LANGUAGE plpgsql AS $$
 DECLARE
@@ -28,8 +28,8 @@ BEGIN
             SELECT h.acked_seq + 1 INTO first_seq FROM sync_hello(('00000000-0000-0000-0000-00000000000' || d)::uuid) AS h;
             SELECT total + a.conflicts INTO total FROM sync_apply_delta(format(
                 '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000%s", "context": %s, "changes": [{"seq": %s, '
-                '"hlc": "2026-01-01T0%s:00:00.000Z/0", "table": "cell", "key": {"id": 1}, "set": {"v": %s}}]}',
-                d, seen, first_seq, (i - 1) * current_setting('test.step')::int, coalesce(to_json(sent[i])::text, 'null'))::delta) AS a;
+                '"hlc": "2026-01-0%sT0%s:00:00.000Z/0", "table": "cell", "key": {"id": 1}, "set": {"v": %s}}]}',
+                d, seen, first_seq, 2 - current_setting('test.step')::int, (i - 1) * current_setting('test.step')::int, coalesce(to_json(sent[i])::text, 'null'))::delta) AS a;
             COMMIT;
         END LOOP;
         SELECT coalesce(v::text, 'null') INTO value FROM cell;
@@ -52,6 +52,7 @@ CALL try('min', 'date', NULL, '2026-03-01', NULL, '2026-02-01');
 CALL try('first_writer', 'text', NULL, 'from a', 'from b', 'from c');
 CALL try('first_writer', 'text', 'taken', 'from a', 'from b', 'from c');
 CALL try('first_writer', 'text', NULL, NULL, 'from b', 'from c');
+-- ... also when they write at the same time, on the next day
 SET test.step = 0;
 CALL try('lww', 'text', 'start', 'from a', 'from b', 'from c');
 CALL try('max', 'numeric', '1', '7.0', '7.00', '7');
