@@ -69,8 +69,12 @@ static void load_changes(ApplyState *state);
 static void lift_clocks(ApplyState *state);
 static void recall_known(ApplyState *state, int nknown);
 static void form_units(ApplyState *state);
+static void apply_all(ApplyState *state);
+static void apply_halves(ApplyState *state, int first, int last);
 static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
+static bool run_batch(ApplyState *state, int from, int to, bool only_lock,
+					  ErrorData **error);
 static void keep_scopes(ApplyState *state, int from, int to);
 static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
 static void fall_together(ApplyState *state);
@@ -193,7 +197,7 @@ apply_delta(ApplyState *state, ApplyResult *result)
 	form_units(state);
 	apply_resolve(state);
 	fall_together(state);
-	apply_units(state, 0, state->nunits);
+	apply_all(state);
 	finish(state, result, &outcomes);
 }
 
@@ -411,12 +415,36 @@ fall_together(ApplyState *state)
 	}
 }
 
+/*
+ * Try it as a whole.  Where that fails, all rows are locked again, and for good,
+ * before parts are tried: each locks its rows in order, but not all of them do.
+ */
+static void
+apply_all(ApplyState *state)
+{
+	ErrorData  *error;
+	bool		met_race;
+
+	if (try_units(state, 0, state->nunits, &error))
+		return;
+	met_race = state->met_race;
+	if (state->nunits == 1 && !met_race)
+	{
+		refuse_unit(state, 0, error);
+		return;
+	}
+	(void) run_batch(state, 0, state->nchanges, true, &error);
+	if (met_race)
+		apply_units(state, 0, state->nunits);
+	else
+		apply_halves(state, 0, state->nunits);
+}
+
 /* Apply units first .. last - 1, splitting where it fails. */
 static void
 apply_units(ApplyState *state, int first, int last)
 {
 	ErrorData  *error;
-	int			middle;
 
 	if (first >= last)
 		return;
@@ -433,7 +461,14 @@ apply_units(ApplyState *state, int first, int last)
 		refuse_unit(state, first, error);
 		return;
 	}
-	middle = first + (last - first) / 2;
+	apply_halves(state, first, last);
+}
+
+static void
+apply_halves(ApplyState *state, int first, int last)
+{
+	int			middle = first + (last - first) / 2;
+
 	apply_units(state, first, middle);
 	apply_units(state, middle, last);
 }
@@ -441,11 +476,8 @@ apply_units(ApplyState *state, int first, int last)
 static bool
 try_units(ApplyState *state, int first, int last, ErrorData **error)
 {
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
 	int			from = state->unit_start[first];
 	int			to = state->unit_start[last];
-	volatile bool success = true;
 	bool		any = false;
 
 	for (int i = from; i < to; i++)
@@ -462,8 +494,20 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 		change->conflicts = NIL;
 		change->previous = change->previous_stamps = NULL;
 	}
-	if (!any)
-		return true;
+	return !any || run_batch(state, from, to, false, error);
+}
+
+/*
+ * Apply changes from .. to - 1 in a subtransaction, or only lock their rows.  False:
+ * an error that is about the content has undone it.
+ */
+static bool
+run_batch(ApplyState *state, int from, int to, bool only_lock,
+		  ErrorData **error)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	volatile bool success = true;
 
 	MemoryContextReset(state->batch_context);
 	state->failed_change = -1;
@@ -476,9 +520,12 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 		SPI_connect();
 		MemoryContextSwitchTo(state->batch_context);
 		apply_read_rows(state, from, to);
-		apply_decide(state, from, to);
-		apply_remember_rows(state);
-		keep_scopes(state, from, to);
+		if (!only_lock)
+		{
+			apply_decide(state, from, to);
+			apply_remember_rows(state);
+			keep_scopes(state, from, to);
+		}
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
