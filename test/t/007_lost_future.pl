@@ -13,6 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use lib "$FindBin::RealBin/../perl";
+use SyncCrash;
 use SyncDevice;
 
 my $json = JSON::PP->new->canonical;
@@ -56,8 +57,20 @@ primary("SELECT sync_register_device('$uuid{$_}')") for @names;
 my %device = map { $_ => SyncDevice->new($uuid{$_}) } @names;
 $device{$_}->pull($primary) for grep { !/fresh/ } @names;
 
+# A crash ends a transaction, too, but nothing is lost that anybody has seen: devices
+# claim it with good reason.
+my $crashed = $primary->background_psql('postgres');
+my $crashed_xid = $crashed->query_safe(q{BEGIN; INSERT INTO note VALUES (50, 'crashed') RETURNING pg_current_xact_id()});
+primary(q{UPDATE note SET body = 'above' WHERE id = 20});
+kill_and_restart($primary);
+eval { $crashed->quit };
+primary(q{UPDATE note SET body = 'after the crash' WHERE id = 19});
+$device{$_}->pull($primary) for grep { !/fresh/ } @names;
+
 $primary->backup('base');
 my $node_of_primary = primary('SELECT sync_node()');
+is(primary("SELECT vv_covers('" . $json->encode($device{before}{vector}) . "', '$node_of_primary', $crashed_xid)"), 't',
+	'a transaction that a crash ended is claimed');
 
 # --- up to the point of restoring ---
 primary(q{UPDATE note SET body = 'second' WHERE id <= 10});
