@@ -87,7 +87,10 @@ apply_remember_rows(ApplyState *state)
 	}
 }
 
-/* Which rows does the device itself want gone? */
+/*
+ * Which rows does the device itself want gone?  And of which has it thrown away the
+ * cells, though they stay?
+ */
 void
 apply_note_deletions(ApplyState *state)
 {
@@ -99,8 +102,11 @@ apply_note_deletions(ApplyState *state)
 		if (change->table == NULL || change->ref.key_bytes == NULL)
 			continue;
 		row = hash_search(state->touched, &change->ref, HASH_FIND, NULL);
-		if (row != NULL)
-			row->device_deleted = change->delta.kind == DELTA_CHANGE_DELETE;
+		if (row == NULL)
+			continue;
+		row->device_deleted = change->delta.kind == DELTA_CHANGE_DELETE;
+		if (row->device_deleted && change->outcome != OUTCOME_APPLIED)
+			row->is_news = true;
 	}
 }
 
