@@ -730,8 +730,8 @@ remove_running_of(VVBuilder *builder, const pg_uuid_t *node,
 	}
 
 	/*
-	 * Nothing from xmax on was seen, of an older identity neither: it may have
-	 * been the current one when the snapshot was taken.
+	 * Nothing from xmax on was seen, of an older identity neither: it may
+	 * have been the current one when the snapshot was taken.
 	 */
 	vv_builder_remove(builder, node, xmax, VV_MAX_COUNTER);
 }
