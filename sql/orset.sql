@@ -107,3 +107,7 @@ SELECT orset_remove(:'added', 'bob');
 
 DROP TABLE meeting;
 DROP FUNCTION outcome;
+
+-- for SQL: add and remove without naming a tag
+SELECT '{"ann"}'::orset || 'bob' AS added, '{"ann"}'::orset || 'ann' AS there, '{"ann","bob"}'::orset - 'ann' AS removed, '{}'::orset - 'ann' AS absent;
+SELECT ('{"elements":{"ann":[["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",5]]},"context":{"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11":5}}'::orset || 'bob')::text AS beside_a_tag;

@@ -38,6 +38,16 @@ CREATE FUNCTION orset_remove(set orset, element text) RETURNS orset
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION orset_remove(orset, text) IS 'the set without an element: every add of it that the set knows is undone';
 
+CREATE FUNCTION orset_add(set orset, element text) RETURNS orset
+AS 'MODULE_PATHNAME', 'orset_add_plain' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION orset_add(orset, text) IS 'the set with an element; in a tracked table the add counts as the node''s';
+
+CREATE OPERATOR || (LEFTARG = orset, RIGHTARG = text, FUNCTION = orset_add);
+COMMENT ON OPERATOR || (orset, text) IS 'the set with an element';
+
+CREATE OPERATOR - (LEFTARG = orset, RIGHTARG = text, FUNCTION = orset_remove);
+COMMENT ON OPERATOR - (orset, text) IS 'the set without an element';
+
 CREATE FUNCTION orset_merge(orset, orset) RETURNS orset
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION orset_merge(orset, orset) IS 'what both sets know together';

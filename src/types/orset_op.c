@@ -55,6 +55,25 @@ orset_add(PG_FUNCTION_ARGS)
 	PG_RETURN_ORSET_P(orset_pack(set));
 }
 
+/*
+ * Without a tag, for people who write SQL: in a tracked table the capture
+ * trigger tags what was added.  An element that is there stays as it is.
+ */
+PG_FUNCTION_INFO_V1(orset_add_plain);
+Datum
+orset_add_plain(PG_FUNCTION_ARGS)
+{
+	OrSetData  *packed = PG_GETARG_ORSET_P(0);
+	text	   *element = PG_GETARG_TEXT_PP(1);
+	OrSet	   *set = orset_unpack(CurrentMemoryContext, packed);
+
+	if (orset_find(set, VARDATA_ANY(element), TEXT_LEN(element)) >= 0)
+		PG_RETURN_ORSET_P(packed);
+	orset_append(set, VARDATA_ANY(element), TEXT_LEN(element))->is_plain = true;
+	(void) orset_normalize(set);
+	PG_RETURN_ORSET_P(orset_pack(set));
+}
+
 PG_FUNCTION_INFO_V1(orset_remove);
 Datum
 orset_remove(PG_FUNCTION_ARGS)
