@@ -127,6 +127,8 @@ typedef struct ApplyRow
 								 * node's, at our own position */
 	Datum	   *values;			/* [table->ncolumns]; the columns read or written */
 	bool	   *isnull;
+	OrSet	  **sets;			/* [table->ncolumns] or NULL: values that are
+								 * sets, unpacked, once they have changed */
 
 	/* for the answer */
 	bool		was_inserted;
@@ -254,6 +256,7 @@ extern void apply_decide(ApplyState *state, int first, int last);
 /* Has the device (its context) seen this stamp of the row? */
 extern bool apply_stamp_is_seen(ApplyState *state, const ApplyRow *row,
 								const Stamp *stamp);
+extern Datum apply_row_value(const ApplyRow *row, int column);
 extern bool apply_write_is_seen(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);

@@ -68,6 +68,7 @@ static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						  ApplyCell *cell, CellTally *tally);
 static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						ApplyCell *cell, CellTally *tally);
+static OrSet *changing_set(ApplyState *state, ApplyRow *row, int column);
 static OrSetItem *list_items(const DeltaValue *list, int *nitems);
 static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
 						 CellTally *tally);
@@ -85,7 +86,10 @@ static Stamp node_stamp(ApplyState *state, const ApplyRow *row,
 static Datum add_counter(SyncColumn *column, Datum a, Datum b);
 static bool is_node(ApplyState *state, const pg_uuid_t *replica);
 static bool tag_is_seen(const OrSetTag *tag, void *arg);
-static void find_seen_tags(SeenTags *seen, const OrSet *set);
+static void find_seen_tags(SeenTags *seen, const OrSet *set,
+						   const OrSetItem *items, int nitems);
+static void add_foreign_tags(SeenTags *seen, const OrSetElement *element,
+							 int *max);
 static int	compare_tags(const void *a, const void *b);
 static int	find_own_push(ApplyState *state, uint64 xid);
 static int	compare_own_pushes(const void *a, const void *b);
@@ -298,6 +302,7 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->is_alive = true;
 	row->action = ROW_INSERT;
 	row->written = NULL;
+	row->sets = NULL;
 
 	it = JsonbIteratorInit(&DatumGetJsonbP(row->image)->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
@@ -397,6 +402,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->action = ROW_INSERT;
 	bms_free(row->written);
 	row->written = NULL;
+	row->sets = NULL;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -644,9 +650,7 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	int			nitems;
 
 	tally_merged(state, row, cell, tally);
-	set = row->isnull[cell->column] ? orset_create(CurrentMemoryContext) :
-		orset_unpack(CurrentMemoryContext,
-					 DatumGetOrSetP(row->values[cell->column]));
+	set = changing_set(state, row, cell->column);
 	items = list_items(&cell->sent, &nitems);
 	tag.replica = state->device->uuid;
 	tag.counter = change->delta.seq;
@@ -655,17 +659,51 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	{
 		SeenTags	seen = {state, row, NULL, NULL, 0};
 
-		find_seen_tags(&seen, set);
+		if (cell->op == DELTA_SET)
+			find_seen_tags(&seen, set, NULL, 0);
+		else
+			find_seen_tags(&seen, set, items, nitems);
 		orset_remove_all_seen(set, cell->op == DELTA_SET ? NULL : items, nitems,
 							  tag_is_seen, &seen);
+		if (seen.tags != NULL)
+			pfree(seen.tags);
+		if (seen.is_seen != NULL)
+			pfree(seen.is_seen);
 	}
 	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
 		orset_add_tag_to_all(set, items, nitems, &tag, tag.counter);
+	pfree(items);
 
-	row->values[cell->column] = OrSetPGetDatum(orset_pack(set));
 	row->isnull[cell->column] = false;
 	row_clock_set(row->clock, column->column_id, &stamp);
 	row->written = bms_add_member(row->written, cell->column);
+}
+
+/*
+ * A row's set, to be changed.  It stays unpacked until the row is written: a
+ * packed copy for each of many changes would be as much memory as one likes.
+ */
+static OrSet *
+changing_set(ApplyState *state, ApplyRow *row, int column)
+{
+	if (row->sets == NULL)
+		row->sets = MemoryContextAllocZero(state->batch_context,
+										   row->table->ncolumns * sizeof(OrSet *));
+	if (row->sets[column] == NULL)
+		row->sets[column] = row->isnull[column] ?
+			orset_create(state->batch_context) :
+			orset_unpack(state->batch_context,
+						 DatumGetOrSetP(row->values[column]));
+	return row->sets[column];
+}
+
+/* A row's value; a set that has changed is packed. */
+Datum
+apply_row_value(const ApplyRow *row, int column)
+{
+	if (row->sets != NULL && row->sets[column] != NULL)
+		return OrSetPGetDatum(orset_pack(row->sets[column]));
+	return row->values[column];
 }
 
 /* The elements of a LIST value. */
@@ -877,28 +915,25 @@ add_counter(SyncColumn *column, Datum a, Datum b)
  * arrived at a position that its context covers.  Asked once per cell, for all.
  */
 static void
-find_seen_tags(SeenTags *seen, const OrSet *set)
+find_seen_tags(SeenTags *seen, const OrSet *set, const OrSetItem *items,
+			   int nitems)
 {
 	ApplyState *state = seen->state;
-	int			n = 0;
+	int			max = 0;
 	JournalPosition *positions;
 	Snapshot	snapshot;
 
-	for (int i = 0; i < set->nelements; i++)
-		n += set->elements[i].ntags;
-	if (n == 0)
-		return;
-	seen->tags = palloc(n * sizeof(OrSetTag));
-	for (int i = 0; i < set->nelements; i++)
+	if (items == NULL)
 	{
-		for (int t = 0; t < set->elements[i].ntags; t++)
-		{
-			OrSetTag   *tag = &set->elements[i].tags[t];
+		for (int i = 0; i < set->nelements; i++)
+			add_foreign_tags(seen, &set->elements[i], &max);
+	}
+	for (int i = 0; i < nitems; i++)
+	{
+		int			place = orset_find(set, items[i].data, items[i].len);
 
-			if (memcmp(&tag->replica, &state->device->uuid, UUID_LEN) != 0 &&
-				!is_node(state, &tag->replica))
-				seen->tags[seen->ntags++] = *tag;
-		}
+		if (place >= 0)
+			add_foreign_tags(seen, &set->elements[place], &max);
 	}
 	if (seen->ntags == 0)
 		return;
@@ -920,6 +955,31 @@ find_seen_tags(SeenTags *seen, const OrSet *set)
 			 vv_covers_counter(state->seen,
 							   sync_node_uuid_by_id(positions[i].node),
 							   positions[i].xid));
+	pfree(positions);
+}
+
+/* An element's tags by other devices */
+static void
+add_foreign_tags(SeenTags *seen, const OrSetElement *element, int *max)
+{
+	for (int t = 0; t < element->ntags; t++)
+	{
+		const OrSetTag *tag = &element->tags[t];
+
+		if (memcmp(&tag->replica, &seen->state->device->uuid, UUID_LEN) == 0 ||
+			is_node(seen->state, &tag->replica))
+			continue;
+		if (seen->ntags == *max)
+		{
+			*max = Max(16, 2 * *max);
+			if (seen->tags == NULL)
+				seen->tags = palloc(*max * sizeof(OrSetTag));
+			else
+				seen->tags = repalloc_huge(seen->tags,
+										   (Size) *max * sizeof(OrSetTag));
+		}
+		seen->tags[seen->ntags++] = *tag;
+	}
 }
 
 /* Is the replica this database, now or formerly?  Its tags are positions. */
@@ -1101,7 +1161,8 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		appendStringInfoString(&values, separator);
 		escape_json(&values, column->name);
 		appendStringInfoChar(&values, ':');
-		apply_value_json(&values, column, row->values[change->cells[i].column],
+		apply_value_json(&values, column,
+						 apply_row_value(row, change->cells[i].column),
 						 row->isnull[change->cells[i].column]);
 		if (stamp != NULL)
 		{

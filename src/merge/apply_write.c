@@ -104,7 +104,7 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 
 		for (int c = -1; (c = bms_next_member(written, c)) >= 0; n++)
 		{
-			values[n] = row->values[c];
+			values[n] = apply_row_value(row, c);
 			isnull[n] = row->isnull[c];
 		}
 		row_batch_put(batch, i, row->key, values, isnull);
