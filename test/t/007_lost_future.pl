@@ -104,6 +104,10 @@ for (qw(pusher echo))
 }
 $device{echo}->pull($primary);
 is(primary("SELECT acked_seq FROM sync_hello('$uuid{pusher}')"), 3, 'pushes after the point are acknowledged');
+# one more is in the midst of its first pull
+my $page = $json->decode(primary("SELECT sync_changes_since('$uuid{fresh2}', '{}', 5)"));
+$device{fresh2}->_take($_) for @{ $page->{changes} };
+@{ $device{fresh2} }{qw(vector resume)} = @$page{qw(to resume)};
 primary('SELECT pg_switch_wal()');
 
 # --- restored to the point ---
@@ -123,6 +127,9 @@ is(restored('SELECT body FROM note WHERE id = 1'), 'third', 'with what came befo
 is(restored("SELECT count(*) FROM offline_sync.node WHERE node = '$node_restored'"), 0, 'it has not written yet');
 
 # before it writes
+my $midway = copy_of($device{fresh2});
+$midway->pull($restored);
+is_equal($midway, $restored, 'a first pull that goes on here ends equal, too');
 is_equal($device{beside}, $restored, 'below what is kept, too, a lost change is forgotten');
 is($device{beside}{resets}, 1, 'by starting again');
 is($device{before}->pull($restored), 0, 'a device from before has nothing to pull');
@@ -167,6 +174,7 @@ $device{echo}->resend_from(1 + restored("SELECT acked_seq FROM sync_hello('$uuid
 is($device{echo}->push($restored)->{status}, 'applied', 'and sends what was lost');
 is(restored('SELECT count(*) FROM note WHERE id IN (101, 102, 103, 104)'), 4, 'everything that devices wrote is there');
 
+$device{fresh2}->pull($restored);
 is_equal($device{$_}, $restored, "the device $_ ends equal") for grep { $_ ne 'fresh' } @names;
 is_equal($old, $restored, 'so does the one with a conflict');
 is($device{pusher}{resets}, 0, 'none starts again for nothing');
