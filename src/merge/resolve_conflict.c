@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "log/state.h"
@@ -24,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/uuid.h"
 
 typedef struct Conflict
@@ -169,8 +171,10 @@ write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
 				  ROW_STATEMENT_UPDATE, NULL, false);
 	row_batch_end(batch);
 
-	/* of a row that is gone there is nothing to keep */
-	if (SPI_processed == 0 && !keeps_current)
+	/* of a row that is gone there is nothing to keep; but it may be hidden */
+	if (SPI_processed == 0 &&
+		(!keeps_current ||
+		 check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED))
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("the row of the conflict does not exist, or you may not update it")));

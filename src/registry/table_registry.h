@@ -8,6 +8,7 @@
 #ifndef OFFLINE_SYNC_TABLE_REGISTRY_H
 #define OFFLINE_SYNC_TABLE_REGISTRY_H
 
+#include "compat.h"
 #include "registry/table_build.h"
 
 /* The extension's objects; valid until the end of the transaction. */

@@ -13,6 +13,7 @@
 #ifndef OFFLINE_SYNC_JSON_SCAN_H
 #define OFFLINE_SYNC_JSON_SCAN_H
 
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "utils/uuid.h"
 
