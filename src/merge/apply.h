@@ -114,7 +114,7 @@ typedef struct ApplyRow
 	bool		is_alive;		/* after the decisions so far */
 	bool		has_tombstone;
 	bool		is_scope_seen;	/* its scope stamp and the grant are */
-	bool		is_news;		/* it exists, and the device has not seen it there */
+	bool		is_news;		/* it is there, and the device may not have it */
 	RowClock   *clock;			/* NULL: never was */
 	const char *scope;			/* NULL: in none */
 	Datum		image;			/* of the tombstone there was */
@@ -148,7 +148,7 @@ typedef struct TouchedRow
 	bool		was_inserted;
 	bool		was_written;
 	bool		check_presence;
-	bool		is_news;		/* the device did not have the row as it was */
+	bool		is_news;		/* the device may not have the row */
 	bool		is_recalled;	/* the device may not know what became of it */
 	bool		device_deleted;	/* the device's last word on it: it should be gone */
 	Bitmapset  *mentioned;

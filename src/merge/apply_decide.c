@@ -299,7 +299,7 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	 * tells devices that have dropped the row to take it whole.
 	 */
 	row_clock_add_floor(row->clock, &stamp);
-	row->is_alive = true;
+	row->is_alive = row->is_news = true;
 	row->action = ROW_INSERT;
 	row->written = NULL;
 	row->sets = NULL;
