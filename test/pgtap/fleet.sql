@@ -44,8 +44,14 @@ BEGIN
 END $$;
 CREATE TRIGGER tidy BEFORE INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION tidy();
 
-SELECT sync_enable_table('project', 'scope', '{"votes": "counter"}'), sync_enable_table('task', 'scope'),
-       sync_enable_table('word'), sync_enable_table('account', 'scope', '{"balance": "counter"}') \g /dev/null
+CREATE FUNCTION pick(list text[]) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT list[1 + floor(random() * cardinality(list))::int] $$;
+SELECT setseed(split_part(:'seeds', ',', 1)::float8) \g /dev/null
+SELECT sync_enable_table('project', 'scope', jsonb_build_object('votes', 'counter', 'name', pick('{lww,max,first_writer}')),
+           jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
+       sync_enable_table('task', 'scope', jsonb_build_object('price', pick('{lww,min,server_wins}')),
+           jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
+       sync_enable_table('word', options => jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
+       sync_enable_table('account', 'scope', '{"balance": "counter"}') \g /dev/null
 INSERT INTO device.scope_column VALUES ('project', 'scope'), ('task', 'scope'), ('account', 'scope');
 
 -- Rows as both sides should have them, NULL the same as nothing
@@ -77,7 +83,6 @@ SET lock_timeout = '20ms';
 
 CREATE FUNCTION chance(p float8) RETURNS boolean LANGUAGE sql VOLATILE AS $$ SELECT random() < p $$;
 CREATE FUNCTION below(n int) RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT floor(random() * n)::int $$;
-CREATE FUNCTION pick(list text[]) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT list[1 + floor(random() * cardinality(list))::int] $$;
 CREATE FUNCTION some_scope() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT CASE WHEN random() > 0.04 THEN pick('{a,b,c}') END $$;
 CREATE FUNCTION some_names() RETURNS text[] LANGUAGE sql VOLATILE AS
 $$ SELECT array_agg(DISTINCT pick('{ann,bob,cid,"e e"}')) FROM generate_series(1, 1 + floor(random() * 3)::int) $$;
