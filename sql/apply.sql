@@ -174,6 +174,11 @@ SELECT * FROM push('a', 35, seen_all(),
 SELECT count(*) AS tombstones FROM offline_sync.tombstone t JOIN offline_sync.tracked_table USING (table_id)
 WHERE wire_name = 'meeting' AND t.key = '\x10' || uuid_send('00000000-0000-0000-0000-000000000888');
 
+-- All of a refused change is taken back, also what it says after the bad value
+SELECT sync_register_device('00000000-0000-0000-0000-00000000000d', label => 'dan') IS NOT NULL AS d;
+SELECT outcomes, corrections FROM push('d', 1, seen_all(),
+    '50 m3, "set": {"place": 1, "seats": 1, "title": "Not a counter", "title_length": 3}, "add": {"attendees": ["dan"]}');
+
 -- Malformed calls are errors
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-0000000000ff", "changes": []}');
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "from": {}, "to": {}, "changes": []}');

@@ -122,8 +122,15 @@ apply_remember_change(ApplyState *state, const ApplyChange *change)
 	row = touch(state, &change->ref, change->table, change->key);
 	oldcontext = MemoryContextSwitchTo(state->context);
 	row->check_presence = true;
-	for (int i = 0; i < change->ncells; i++)
-		row->force = bms_add_member(row->force, change->cells[i].column);
+	for (int i = 0; i < change->delta.ncells; i++)
+	{
+		int			name = change->delta.cells[i].column;
+		int			column = state->columns[change->delta.table][name];
+
+		/* all cells, also those after the one that was refused */
+		if (column >= 0)
+			row->force = bms_add_member(row->force, column);
+	}
 	MemoryContextSwitchTo(oldcontext);
 }
 
