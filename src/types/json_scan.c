@@ -75,7 +75,7 @@ json_scan_string(JsonScan *scan, StringInfo buf)
 {
 	resetStringInfo(buf);
 	if (!json_scan_accept(scan, '"'))
-		json_scan_fail(scan, "Expected a string");
+		json_scan_fail(scan, "Expected a string in double quotes");
 
 	for (;;)
 	{
@@ -143,7 +143,7 @@ json_scan_uuid(JsonScan *scan, pg_uuid_t *uuid)
 
 	/* nothing in a uuid needs an escape, so look for the quote */
 	if (!json_scan_accept(scan, '"'))
-		json_scan_fail(scan, "Expected a string");
+		json_scan_fail(scan, "Expected a string in double quotes");
 	digits = scan->cursor;
 	close = memchr(digits, '"', scan->end - digits);
 	if (close != NULL && uuid_text_parse(digits, close - digits, uuid))
