@@ -539,7 +539,8 @@ relation_key_read(Relation rel, RelationKey *key)
 		if (!HeapTupleIsValid(tuple))
 			continue;
 		index = (Form_pg_index) GETSTRUCT(tuple);
-		if (index->indisprimary && index->indisvalid)
+		/* a key WITHOUT OVERLAPS (18) compares periods, and names no row */
+		if (index->indisprimary && index->indisvalid && !index->indisexclusion)
 		{
 			key->index = index->indexrelid;
 			key->is_deferrable = !index->indimmediate;
