@@ -253,7 +253,7 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 {
 	const SyncTable *table = row->table;
 
-	return row->check_presence || row->force != NULL || row->is_recalled ||
+	return row->check_presence || !bms_is_empty(row->force) || row->is_recalled ||
 		row->device_deleted || row->is_news ||
 		!may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
