@@ -13,6 +13,7 @@
 #include "capture/captured_row.h"
 #include "catalog/partition.h"
 #include "compat.h"
+#include "executor/tuptable.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "types/orset.h"
@@ -20,6 +21,7 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 /* An image larger than this does without its largest values: jsonb could not
  * hold them. */

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "catalog/pg_class.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"

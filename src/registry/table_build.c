@@ -30,6 +30,7 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "log/node.h"
+#include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "registry/table_build.h"
 #include "utils/builtins.h"
