@@ -179,6 +179,17 @@ SELECT sync_register_device('00000000-0000-0000-0000-00000000000d', label => 'da
 SELECT outcomes, corrections FROM push('d', 1, seen_all(),
     '50 m3, "set": {"place": 1, "seats": 1, "title": "Not a counter", "title_length": 3}, "add": {"attendees": ["dan"]}');
 
+-- What follows a push in its transaction is told, too: the answer knew nothing of it
+SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax, acked_seq + 1 AS next FROM sync_hello('00000000-0000-0000-0000-00000000000a') \gset
+BEGIN;
+SELECT status FROM push('a', :next, seen_all(), '59 m6, "set": {"title": "pushed"}, "increment": {"seats": 1}');
+UPDATE meeting SET seats = seats + 10 WHERE title = 'PUSHED';
+COMMIT;
+SELECT c.kind, c.changes #>> '{set,seats}' = seats::text AS told
+FROM sync_changes_since('00000000-0000-0000-0000-00000000000a',
+         format('{"%s": %s, "00000000-0000-0000-0000-00000000000a": %s}', sync_node(), :xmax - 1, :next)::version_vector) AS d,
+     delta_changes(d) AS c, meeting WHERE c.table_name = 'meeting' AND title = 'PUSHED';
+
 -- Malformed calls are errors
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-0000000000ff", "changes": []}');
 SELECT sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "from": {}, "to": {}, "changes": []}');

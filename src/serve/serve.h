@@ -245,12 +245,10 @@ extern int	serve_pushes_at(const ServePage *page, const pg_uuid_t *node,
 extern void serve_push_read(ServePage *page, ServePush *push);
 
 /*
- * Does the device know of this write to a row: is its position covered, or has it
- * been told in the answer to its own push?  is_merged: of a column whose merged
- * values are stamped by the node.
+ * Does the device know of this write to a row: is its position covered, or is it
+ * its own, of a push whose answer it has?
  */
-extern bool serve_stamp_is_known(ServePage *page, const Stamp *stamp,
-								 const RowRef *row, bool is_merged);
+extern bool serve_stamp_is_known(const ServePage *page, const Stamp *stamp);
 
 /*
  * Does the device have a row that came into its scope with this write: has it

@@ -156,7 +156,7 @@ static int	compare_entry_pointers(const void *a, const void *b);
 static int	serve_entries(ServePage *page, LogReader *reader,
 						  LogEntry *entries, int nentries);
 static void serve_found(ServePage *page, LogReader *reader, LogEntry *entry);
-static bool floor_is_known(ServePage *page, LogRow *row, const RowClock *clock);
+static bool floor_is_known(const ServePage *page, const RowClock *clock);
 static void serve_gone(ServePage *page, LogReader *reader, LogEntry *entry);
 static bool brings_row(ServePage *page, const LogEntry *entry,
 					   const pg_uuid_t *node, const Stamp *scope_stamp);
@@ -836,8 +836,8 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		return;
 	}
 	is_new = is_lost || scope_stamp == NULL ||
-		!serve_stamp_is_known(page, scope_stamp, &row->row, false) ||
-		!floor_is_known(page, row, clock);
+		!serve_stamp_is_known(page, scope_stamp) ||
+		!floor_is_known(page, clock);
 	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
 	is_brought = !is_new && !is_had && brings_row(page, entry, node, scope_stamp);
 	if (!is_lost &&
@@ -858,11 +858,11 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 
 /* Has the device been told of all deletes that the row came back from? */
 static bool
-floor_is_known(ServePage *page, LogRow *row, const RowClock *clock)
+floor_is_known(const ServePage *page, const RowClock *clock)
 {
 	for (int i = 0; i < clock->nfloor; i++)
 	{
-		if (!serve_stamp_is_known(page, &clock->floor[i], &row->row, false))
+		if (!serve_stamp_is_known(page, &clock->floor[i]))
 			return false;
 	}
 	return true;
@@ -946,7 +946,7 @@ is_delete_answered(ServePage *page, LogRow *row)
 		return false;
 	stamp = &clock->floor[clock->nfloor - 1];
 	return !vv_covers_counter(page->since, &stamp->node, stamp->xid) &&
-		serve_stamp_is_known(page, stamp, &row->row, false);
+		serve_stamp_is_known(page, stamp);
 }
 
 /* Was the row in another scope, when the entry was written, than it is now? */
@@ -1000,9 +1000,7 @@ unknown_columns(ServePage *page, LogRow *row, const RowClock *clock)
 	{
 		const Stamp *stamp = row_clock_get(clock, t->columns[i].column_id);
 
-		if (stamp != NULL &&
-			!serve_stamp_is_known(page, stamp, &row->row,
-								  t->columns[i].policy != POLICY_LWW))
+		if (stamp != NULL && !serve_stamp_is_known(page, stamp))
 			result = bms_add_member(result, i);
 	}
 	if (result != NULL && t->has_generated)

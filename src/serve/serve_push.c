@@ -133,8 +133,7 @@ serve_pushes_at(const ServePage *page, const pg_uuid_t *node, uint64 xid,
 }
 
 bool
-serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row,
-					 bool is_merged)
+serve_stamp_is_known(const ServePage *page, const Stamp *stamp)
 {
 	int			n;
 	int			first;
@@ -142,28 +141,18 @@ serve_stamp_is_known(ServePage *page, const Stamp *stamp, const RowRef *row,
 	if (vv_covers_counter(page->since, &stamp->node, stamp->xid))
 		return true;
 	first = serve_pushes_at(page, &stamp->node, stamp->xid, &n);
+	if (memcmp(&stamp->replica, &page->device, UUID_LEN) != 0)
+		return false;
+
+	/*
+	 * The node's stamps there, those of merged cells included, may come from a
+	 * statement or another push that followed in the same transaction: better
+	 * told twice than never.
+	 */
 	for (int i = first; i < first + n; i++)
 	{
-		ServePush  *push = &page->pushes[i];
-
-		if (push->is_lost)
-			continue;
-		if (memcmp(&stamp->replica, &page->device, UUID_LEN) == 0)
+		if (!page->pushes[i].is_lost)
 			return true;
-
-		/*
-		 * The node's stamp of a merged cell, if the push was about this row.
-		 * Any other stamp of the node may come from a statement, or another
-		 * push, that followed in the same transaction: better told twice than
-		 * never.
-		 */
-		if (is_merged && n == 1 &&
-			memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
-		{
-			serve_push_read(page, push);
-			if (row_set_has(push->rows, row))
-				return true;
-		}
 	}
 	return false;
 }
