@@ -289,8 +289,8 @@ journal_tag_positions(int ntags, const OrSetTag *tags, Snapshot snapshot,
 	{
 		int64		seq = (int64) Min(tags[i].counter, PG_INT64_MAX);
 		bool		is_same = i > 0 &&
-			memcmp(&tags[i].replica, &tags[i - 1].replica, UUID_LEN) == 0 &&
-			seq >= last.first_seq && seq <= last.last_seq;
+		memcmp(&tags[i].replica, &tags[i - 1].replica, UUID_LEN) == 0 &&
+		seq >= last.first_seq && seq <= last.last_seq;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!is_same)

@@ -208,6 +208,7 @@ captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 		if (!isnull)
 		{
 			text = OutputFunctionCall(&column->output, value);
+
 			if (strlen(text) > MAX_IMAGE_SIZE - size)
 			{
 				pfree(text);
@@ -236,10 +237,11 @@ push_image_value(JsonbParseState **state, const SyncColumn *column, char *text)
 	pushJsonbValue(state, WJB_KEY, &key);
 
 	value.type = jbvNull;
-	if (text != NULL)
+	if (text !=NULL)
 	{
 		value.type = jbvString;
 		value.val.string.val = text;
+
 		value.val.string.len = strlen(text);
 	}
 	pushJsonbValue(state, WJB_VALUE, &value);

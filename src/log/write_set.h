@@ -20,9 +20,11 @@
 
 typedef struct PlannedWrite
 {
-	RowClock   *clock;			/* decided; the trigger may add the node's stamps
-								 * for columns that other triggers changed */
-	Bitmapset  *written;		/* indexes into SyncTable.columns that the statement sets */
+	RowClock   *clock;			/* decided; the trigger may add the node's
+								 * stamps for columns that other triggers
+								 * changed */
+	Bitmapset  *written;		/* indexes into SyncTable.columns that the
+								 * statement sets */
 	bool		is_delete;
 	bool		is_taken;
 	uint64		known_to;		/* of a delete: as tombstone_put() takes it; 0

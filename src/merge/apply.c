@@ -769,7 +769,7 @@ result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result)
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_MERGED]);
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_SUPERSEDED]);
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_REJECTED]);
-	values[n++] = Int32GetDatum(0);	/* deferred */
+	values[n++] = Int32GetDatum(0); /* deferred */
 	values[n++] = Int32GetDatum(result->nconflicts);
 	values[n++] = JsonbPGetDatum(result->outcomes);
 	isnull[n] = result->corrections == NULL;

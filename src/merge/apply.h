@@ -125,7 +125,8 @@ typedef struct ApplyRow
 	Bitmapset  *merged;			/* merged columns that hold nothing which the
 								 * device does not know: the stamp is the
 								 * node's, at our own position */
-	Datum	   *values;			/* [table->ncolumns]; the columns read or written */
+	Datum	   *values;			/* [table->ncolumns]; the columns read or
+								 * written */
 	bool	   *isnull;
 	OrSet	  **sets;			/* [table->ncolumns] or NULL: values that are
 								 * sets, unpacked, once they have changed */
@@ -150,7 +151,8 @@ typedef struct TouchedRow
 	bool		check_presence;
 	bool		is_news;		/* the device may not have the row */
 	bool		is_recalled;	/* the device may not know what became of it */
-	bool		device_deleted;	/* the device's last word on it: it should be gone */
+	bool		device_deleted; /* the device's last word on it: it should be
+								 * gone */
 	Bitmapset  *mentioned;
 	Bitmapset  *force;
 	DeltaValue **sent;
@@ -196,7 +198,8 @@ typedef struct ApplyState
 	int64		last_seq;		/* of the delta */
 	Hlc			last_hlc;
 
-	SyncNode   *nodes;			/* all nodes of this database, NULL: not loaded */
+	SyncNode   *nodes;			/* all nodes of this database, NULL: not
+								 * loaded */
 	int			nnodes;
 
 	bool		own_pushes_loaded;
@@ -210,7 +213,8 @@ typedef struct ApplyState
 	int			npending;		/* rows with changes since the last write */
 	int			maxpending;
 	ApplyRow  **pending_rows;
-	List	   *pending_deletes;	/* table ids (int list) with unwritten deletes */
+	List	   *pending_deletes;	/* table ids (int list) with unwritten
+									 * deletes */
 	int			failed_change;	/* index: the decision refused it, or -1 */
 	bool		met_race;		/* a row appeared between read and write */
 

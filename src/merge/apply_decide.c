@@ -295,8 +295,8 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	int			column = -1;
 
 	/*
-	 * The scope stamp stays, since the row has long been in its scope; the floor
-	 * tells devices that have dropped the row to take it whole.
+	 * The scope stamp stays, since the row has long been in its scope; the
+	 * floor tells devices that have dropped the row to take it whole.
 	 */
 	row_clock_add_floor(row->clock, &stamp);
 	row->is_alive = row->is_news = true;
@@ -313,6 +313,7 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		if (token == WJB_KEY)
 		{
 			text = pnstrdup(value.val.string.val, value.val.string.len);
+
 			column = sync_column_by_id(table, pg_strtoint32(text));
 			continue;
 		}
@@ -325,6 +326,7 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		if (value.type == jbvString)
 		{
 			text = pnstrdup(value.val.string.val, value.val.string.len);
+
 			row->values[column] = InputFunctionCall(&c->input, text,
 													c->typioparam, c->typmod);
 		}
@@ -451,7 +453,7 @@ decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		if (cell->column == table->scope_column)
 		{
 			const char *scope = cell->isnull ? NULL :
-				value_to_text(&table->columns[cell->column], cell->value);
+			value_to_text(&table->columns[cell->column], cell->value);
 
 			if (!check_scope(state, change, scope))
 				return;
@@ -528,7 +530,7 @@ merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 /* A cell that holds what one writer put in it. */
 static void
 merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
-		  ApplyCell *cell, CellTally *tally)
+			   ApplyCell *cell, CellTally *tally)
 {
 	SyncColumn *column = &row->table->columns[cell->column];
 	Stamp		stamp = device_stamp(state, change);
@@ -574,7 +576,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	if (cell->column == row->table->scope_column)
 	{
 		const char *scope = cell->isnull ? NULL :
-			value_to_text(column, cell->value);
+		value_to_text(column, cell->value);
 
 		if (row->scope == NULL || scope == NULL || strcmp(scope, row->scope) != 0)
 		{
@@ -904,8 +906,10 @@ add_counter(SyncColumn *column, Datum a, Datum b)
 																					   CStringGetDatum(value_to_text(column, b)),
 																					   ObjectIdGetDatum(InvalidOid),
 																					   Int32GetDatum(-1)))));
+
 	sum.kind = DELTA_NUMBER;
 	sum.data = text;
+
 	sum.len = strlen(text);
 	return value_from_delta(column, &sum, &isnull);
 }

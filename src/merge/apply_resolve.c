@@ -373,9 +373,11 @@ apply_error_is_outcome(const ErrorData *edata)
 {
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
-		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection: of a trigger */
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection: of a
+														 * trigger */
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
+														 * resources */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
 		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */

@@ -193,7 +193,7 @@ check_returned_scope(ApplyState *state, ApplyRow *row, HeapTuple tuple,
 	Datum		value = SPI_getbinval(tuple, desc, attno, &isnull);
 	int			modes = value_modes_begin();
 	const char *scope = isnull ? NULL :
-		value_to_text(&table->columns[table->scope_column], value);
+	value_to_text(&table->columns[table->scope_column], value);
 
 	value_modes_end(modes);
 	if (!apply_may_push(state, scope))

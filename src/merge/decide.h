@@ -49,10 +49,10 @@ typedef struct CellFacts
 	const Stamp *current;		/* NULL where nobody wrote it: a default did */
 	const Stamp *incoming;
 	bool		is_seen;		/* the writer of incoming had seen current */
-	int			comparison;		/* > 0: the incoming value counts more, whoever
-								 * wrote it.  MAX, MIN: by the type's order;
-								 * these and FIRST_WRITER: a value more than
-								 * NULL.  Else 0 */
+	int			comparison;		/* > 0: the incoming value counts more,
+								 * whoever wrote it.  MAX, MIN: by the type's
+								 * order; these and FIRST_WRITER: a value more
+								 * than NULL.  Else 0 */
 } CellFacts;
 
 extern CellVerdict decide_cell(SyncPolicy policy, const CellFacts *facts);
@@ -69,12 +69,14 @@ typedef enum RowVerdict
 {
 	ROW_MERGE,					/* the row lives: decide its cells */
 	ROW_CREATE,					/* it does not: make a fresh one */
-	ROW_REVIVE,					/* bring it back as it was, then decide its cells */
+	ROW_REVIVE,					/* bring it back as it was, then decide its
+								 * cells */
 	ROW_DELETE,					/* delete it, or only note the delete */
 	ROW_SUPERSEDED,				/* a delete that the writer had not seen wins */
 	ROW_OUTLIVES,				/* the delete loses against updates */
 	ROW_EXISTS,					/* append_only: it was inserted before */
-	ROW_DISPUTED,				/* strong: what is stored stays, a person decides */
+	ROW_DISPUTED,				/* strong: what is stored stays, a person
+								 * decides */
 	ROW_FIXED,					/* append_only: it cannot be changed */
 	ROW_MISSING					/* nothing to change: it never was, or its
 								 * writer knew that it is gone */
@@ -101,8 +103,8 @@ typedef struct RowFacts
 	bool		was_deleted;	/* the floor is not empty */
 	bool		floor_is_seen;	/* the writer had seen every delete in it */
 	bool		has_image;		/* of a row that is gone: what it was is known */
-	bool		row_is_seen;	/* the writer had seen every stamp of the living
-								 * row */
+	bool		row_is_seen;	/* the writer had seen every stamp of the
+								 * living row */
 } RowFacts;
 
 /*

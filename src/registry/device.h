@@ -33,10 +33,11 @@ typedef struct SyncDeviceScope
 	bool		can_pull;
 	int32		granted_node;	/* position of the latest grant of pull */
 	uint64		granted_xid;
-	int32		revoked_node;	/* position of the latest revocation of pull, 0:
-								 * never.  Stays when pull is granted anew: a
-								 * device that has not covered it must forget the
-								 * scope's rows before it gets them again. */
+	int32		revoked_node;	/* position of the latest revocation of pull,
+								 * 0: never.  Stays when pull is granted anew:
+								 * a device that has not covered it must
+								 * forget the scope's rows before it gets them
+								 * again. */
 	uint64		revoked_xid;
 } SyncDeviceScope;
 

@@ -24,8 +24,8 @@ typedef enum RowStatement
 {
 	ROW_STATEMENT_SELECT,		/* returns ordinal, _sync, columns */
 	ROW_STATEMENT_LOCK,			/* the same, FOR NO KEY UPDATE */
-	ROW_STATEMENT_INSERT,		/* returns key columns, then columns; rows that
-								 * exist already are left out */
+	ROW_STATEMENT_INSERT,		/* returns key columns, then columns; rows
+								 * that exist already are left out */
 	ROW_STATEMENT_UPDATE,		/* returns ordinal, columns */
 	ROW_STATEMENT_DELETE		/* returns ordinal */
 } RowStatement;

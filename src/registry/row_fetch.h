@@ -17,7 +17,8 @@ typedef enum RowFetchLock
 {
 	ROW_FETCH_READ,				/* as the active snapshot sees them */
 	ROW_FETCH_LOCK				/* FOR NO KEY UPDATE, latest version: also for
-								 * rows to be deleted, so that one lock order serves */
+								 * rows to be deleted, so that one lock order
+								 * serves */
 } RowFetchLock;
 
 /*

@@ -772,7 +772,7 @@ static SyncPolicy
 policy_of(const TrackedColumn *row, Oid type, const RegistryOids *oids)
 {
 	int			policy = row->policy == NULL ? POLICY_LWW :
-		sync_policy_by_name(row->policy);
+	sync_policy_by_name(row->policy);
 
 	if (type == oids->orset)
 		return POLICY_ORSET;

@@ -916,9 +916,9 @@ serve_gone(ServePage *page, LogReader *reader, LogEntry *entry)
 	}
 
 	/*
-	 * The entry of the deletion speaks for it, if it is in the same scope.
-	 * If the vector covers that, but not this older one, the deletion may
-	 * have been in a scope that the device did not have yet.
+	 * The entry of the deletion speaks for it, if it is in the same scope. If
+	 * the vector covers that, but not this older one, the deletion may have
+	 * been in a scope that the device did not have yet.
 	 */
 	if (is_lost)
 		is_due = true;

@@ -145,9 +145,9 @@ serve_stamp_is_known(const ServePage *page, const Stamp *stamp)
 		return false;
 
 	/*
-	 * The node's stamps there, those of merged cells included, may come from a
-	 * statement or another push that followed in the same transaction: better
-	 * told twice than never.
+	 * The node's stamps there, those of merged cells included, may come from
+	 * a statement or another push that followed in the same transaction:
+	 * better told twice than never.
 	 */
 	for (int i = first; i < first + n; i++)
 	{

@@ -27,7 +27,8 @@
 #include "types/version_vector.h"
 #include "utils/uuid.h"
 
-#define DELTA_FORMAT			1	/* the JSON's and the binary form's version */
+#define DELTA_FORMAT			1	/* the JSON's and the binary form's
+									 * version */
 
 typedef struct varlena DeltaData;	/* the SQL type delta */
 
@@ -66,7 +67,8 @@ typedef struct DeltaValue
 typedef enum DeltaCellOp
 {
 	DELTA_SET = 0,				/* from "insert" or "set" */
-	DELTA_INCREMENT,			/* value: NUMBER, or STRING with the number's text */
+	DELTA_INCREMENT,			/* value: NUMBER, or STRING with the number's
+								 * text */
 	DELTA_REMOVE,				/* value: LIST */
 	DELTA_ADD					/* value: LIST */
 } DeltaCellOp;
@@ -99,8 +101,8 @@ typedef struct DeltaChange
 	DeltaChangeKind kind;
 	int64		seq;			/* 0 in served deltas */
 	Hlc			hlc;			/* as its writer gave it; HLC_MIN where absent */
-	int			table;			/* index into DeltaReader.tables, -1 for intents
-								 * and whole scopes */
+	int			table;			/* index into DeltaReader.tables, -1 for
+								 * intents and whole scopes */
 	int			nkeys;
 	DeltaCell  *keys;			/* op DELTA_SET, sorted by column name */
 	int			ncells;
@@ -110,7 +112,8 @@ typedef struct DeltaChange
 	DeltaValue	args;			/* INTENT: JSON object (kind NULL: absent);
 								 * RETRACT_SCOPE: the scope (STRING) */
 	const char *bytes;			/* the change as encoded: names by number, hlc */
-	int			nbytes;			/* and seq as differences; see delta_same_change */
+	int			nbytes;			/* and seq as differences; see
+								 * delta_same_change */
 } DeltaChange;
 
 typedef struct DeltaHeader
@@ -221,9 +224,11 @@ typedef struct DeltaLimits
 
 typedef struct DeltaError
 {
-	int			sqlstate;		/* MAKE_SQLSTATE value: 22P02, 22P03, 54000, 0A000 */
+	int			sqlstate;		/* MAKE_SQLSTATE value: 22P02, 22P03, 54000,
+								 * 0A000 */
 	int			position;		/* byte offset in the input, -1: none */
-	char		message[256];	/* lower case, no period; names limit and value */
+	char		message[256];	/* lower case, no period; names limit and
+								 * value */
 	char		hint[256];		/* "" where none */
 } DeltaError;
 

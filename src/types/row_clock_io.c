@@ -62,7 +62,7 @@ static void scan_columns(JsonScan *scan, StampText *member);
 static void add_stamp(JsonScan *scan, ClockBuilder *builder,
 					  const StampText *member);
 static void put_stamp(StringInfo buf, const RowClock *rc, int index);
-static void put_row(ReturnSetInfo * rsinfo, int number, const Stamp *stamp);
+static void put_row(ReturnSetInfo *rsinfo, int number, const Stamp *stamp);
 
 
 PG_FUNCTION_INFO_V1(row_clock_in);
@@ -429,7 +429,7 @@ put_stamp(StringInfo buf, const RowClock *rc, int index)
 /* One row of (hlc, replica, node, position), with a number in front of it
  * unless that is 0. */
 static void
-put_row(ReturnSetInfo * rsinfo, int number, const Stamp *stamp)
+put_row(ReturnSetInfo *rsinfo, int number, const Stamp *stamp)
 {
 	Datum		values[5];
 	bool		nulls[5] = {0};
