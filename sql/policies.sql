@@ -186,3 +186,35 @@ SELECT r.status, r.conflicts FROM sync_apply_delta(format(
 SELECT kind, key, changes FROM delta_changes(sync_changes_since('00000000-0000-0000-0000-00000000000c', :'after')) WHERE table_name = 'revived';
 SELECT count(*) AS tombstones FROM offline_sync.tombstone t JOIN offline_sync.tracked_table USING (table_id) WHERE wire_name = 'revived';
 DROP TABLE revived;
+-- a device that revives a row, deletes it and makes it anew, in one delta: the last one is fresh
+CREATE TABLE revived (id int PRIMARY KEY, v text, w text);
+SELECT sync_enable_table('revived', options => '{"on_delete": "update_wins"}');
+INSERT INTO revived VALUES (1, 'v', 'w');
+SELECT format('{"%s": %s}', sync_node(), pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1) AS before, acked_seq + 1 AS first
+FROM sync_hello('00000000-0000-0000-0000-00000000000a') \gset
+DELETE FROM revived;
+SELECT r.status, r.applied, r.conflicts FROM sync_apply_delta(format(
+    '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "context": %s, "changes": [
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "set": {"v": "again"}},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "delete": true},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "insert": {"v": "fresh"}}]}',
+    :'before', :first, :first + 1, :first + 2)::delta) AS r;
+SELECT id, v, w FROM revived;
+-- ... also where the row was alive when the delta came
+SELECT r.status, r.applied, r.conflicts FROM sync_apply_delta(format(
+    '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "context": %s, "changes": [
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "delete": true},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "insert": {"v": "fresher"}}]}',
+    :'before', :first + 3, :first + 4)::delta) AS r;
+SELECT id, v, w FROM revived;
+-- ... and a row deleted twice, with a write in between, keeps its image
+SELECT r.status, r.applied FROM sync_apply_delta(format(
+    '{"format": 1, "replica": "00000000-0000-0000-0000-00000000000a", "context": %s, "changes": [
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "delete": true},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 2}, "insert": {"v": "short"}},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 2}, "delete": true},
+      {"seq": %s, "hlc": "2026-01-01T00:00:00.000Z/0", "table": "revived", "key": {"id": 1}, "delete": true}]}',
+    :'before', :first + 5, :first + 6, :first + 7, :first + 8)::delta) AS r;
+SELECT image ->> '2' AS v FROM offline_sync.tombstone JOIN offline_sync.tracked_table t USING (table_id)
+WHERE t.wire_name = 'revived' AND t.is_enabled ORDER BY 1;
+DROP TABLE revived;

@@ -471,6 +471,17 @@ static void
 decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	Stamp		stamp = device_stamp(state, change);
+	const Stamp *latest = row->clock->nfloor == 0 ? NULL :
+		&row->clock->floor[row->clock->nfloor - 1];
+
+	/* deleted by this very push already: its tombstone stays as it is */
+	if (!row->is_alive && latest != NULL && latest->xid == stamp.xid &&
+		memcmp(&latest->node, &stamp.node, UUID_LEN) == 0 &&
+		memcmp(&latest->replica, &stamp.replica, UUID_LEN) == 0)
+	{
+		change->outcome = OUTCOME_APPLIED;
+		return;
+	}
 
 	/* no statement will ask for the right to delete a row that is gone */
 	if (!row->exists &&

@@ -236,6 +236,7 @@ settle(ApplyRow *row)
 {
 	row->exists = row->action == ROW_INSERT || row->action == ROW_UPDATE;
 	row->has_tombstone = !row->exists;
+	row->image_isnull = true;	/* of an older tombstone, or none */
 	row->was_written = true;
 	row->action = ROW_KEEP;
 	row->written = NULL;
