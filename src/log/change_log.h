@@ -45,9 +45,6 @@ extern void tombstone_put(int32 table_id, const char *key, int keylen,
 /* Remove the tombstone of a key: the row came back and holds its floor. */
 extern void tombstone_remove(int32 table_id, const char *key, int keylen);
 
-/* Write what has been collected in the current subtransaction. */
-extern void change_log_flush(void);
-
 typedef struct Tombstone
 {
 	bool		found;

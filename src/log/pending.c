@@ -71,14 +71,6 @@ pending_level(void)
 }
 
 void
-change_log_flush(void)
-{
-	if (top_level != NULL &&
-		top_level->nest_level == GetCurrentTransactionNestLevel())
-		level_write(top_level);
-}
-
-void
 pending_index_add(MemoryContext context, PendingIndex *index,
 				  const void *members, Size size, int nmembers)
 {

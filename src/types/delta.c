@@ -443,15 +443,6 @@ delta_reader_next_copy(DeltaReader *reader, DeltaChange *change)
 	return true;
 }
 
-void
-delta_reader_rewind(DeltaReader *reader)
-{
-	reader->cursor = reader->start;
-	reader->nread = 0;
-	reader->next_seq = reader->header.first_seq;
-	reader->last_hlc = HLC_MIN;
-}
-
 bool
 delta_list_next(const DeltaValue *value, const char **cursor, const char **data,
 				int *len)

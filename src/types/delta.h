@@ -162,9 +162,6 @@ extern void delta_reader_init(DeltaReader *reader, const DeltaData *delta);
 extern bool delta_reader_next(DeltaReader *reader, DeltaChange *change);
 extern bool delta_reader_next_copy(DeltaReader *reader, DeltaChange *change);
 
-/* Start again at the first change. */
-extern void delta_reader_rewind(DeltaReader *reader);
-
 /* The elements of a LIST value: start with cursor = value->data. */
 extern bool delta_list_next(const DeltaValue *value, const char **cursor,
 							const char **data, int *len);
@@ -193,7 +190,6 @@ extern bool delta_value_to_list(const DeltaValue *value, DeltaValue *list);
 /*
  * Writing a served delta, or the corrections of an answer.  All strings are
  * copied.  Per change: begin, then keys, then cells in any order, then end.
- * delta_writer_size is the size so far, for limiting a page.
  */
 typedef struct DeltaWriter DeltaWriter;
 
@@ -207,7 +203,6 @@ extern void delta_writer_cell(DeltaWriter *w, const char *column, DeltaCellOp op
 extern void delta_writer_scope(DeltaWriter *w, const char *scope);	/* RETRACT_SCOPE */
 extern void delta_writer_end(DeltaWriter *w);
 extern int	delta_writer_count(const DeltaWriter *w);
-extern Size delta_writer_size(const DeltaWriter *w);
 
 /* header: replica, from, to, hlc, schema_version, has_more, is_reset, resume are
  * taken; is_served is true; the rest is derived. */

@@ -804,12 +804,6 @@ delta_writer_count(const DeltaWriter *w)
 	return w->builder.nchanges;
 }
 
-Size
-delta_writer_size(const DeltaWriter *w)
-{
-	return w->builder.changes.len;
-}
-
 DeltaData *
 delta_writer_finish(DeltaWriter *w, const DeltaHeader *header)
 {
