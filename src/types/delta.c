@@ -101,7 +101,6 @@ delta_decode_header(DeltaReader *reader, const char *bytes, Size len, int *newer
 	problem = decode_body_header(reader, *(const unsigned char *) reader->cursor++);
 	if (problem != NULL)
 		return problem;
-	reader->start = reader->cursor;
 	reader->next_seq = reader->header.first_seq;
 	return NULL;
 }

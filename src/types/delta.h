@@ -148,7 +148,6 @@ typedef struct DeltaReader
 	int			ncolumns;
 	DeltaName  *columns;
 	/* private */
-	const char *start;
 	const char *cursor;
 	const char *end;
 	int			nread;
