@@ -7,7 +7,9 @@
  *	  apply.c			the call: duplicates, gaps, batches, the answer
  *	  apply_resolve.c	names to tables and columns, text to values
  *	  apply_rows.c		lock and read the rows
- *	  apply_decide.c	decide the changes, in memory
+ *	  apply_decide.c	decide the changes, in memory: their rows
+ *	  apply_cells.c		their cells
+ *	  apply_seen.c		what the device had seen
  *	  apply_write.c		write what was decided
  *	  apply_report.c	corrections, outcomes, journal
  *
@@ -257,16 +259,50 @@ extern ApplyRow **apply_sorted_rows(ApplyState *state, int *nrows);
 /* Decide changes first .. last - 1 and write them, cutting where order matters. */
 extern void apply_decide(ApplyState *state, int first, int last);
 
+/* The stamps of a change's own writes, and of what it and others wrote together */
+extern Stamp apply_device_stamp(ApplyState *state, const ApplyChange *change);
+extern Stamp apply_node_stamp(ApplyState *state, const ApplyRow *row,
+							  const ApplyChange *change);
+
+/* Note a conflict; column -1: about the row.  The JSON texts are copied. */
+extern void apply_add_conflict(ApplyState *state, ApplyChange *change,
+							   ApplyRow *row, int column, bool incoming_won,
+							   const Stamp *current, char *current_json,
+							   char *incoming_json);
+
+/* May the device push to this scope? */
+extern bool apply_may_push(ApplyState *state, const char *scope);
+
+/* ---- apply_cells.c ---- */
+
+/* what the cells of one change came to */
+typedef struct CellTally
+{
+	int			incoming;		/* took effect as sent */
+	int			merged;			/* together with other values */
+	int			current;		/* did not prevail */
+} CellTally;
+
+/* Merge a change's cells into a row that lives; counts into *tally. */
+extern void apply_merge_cells(ApplyState *state, ApplyChange *change,
+							  ApplyRow *row, CellTally *tally);
+
+/* A row's value; a set that has changed is packed. */
+extern Datum apply_row_value(const ApplyRow *row, int column);
+
+/* ---- apply_seen.c ---- */
+
 /* Has the device (its context) seen this stamp of the row? */
 extern bool apply_stamp_is_seen(ApplyState *state, const ApplyRow *row,
 								const Stamp *stamp);
-extern Datum apply_row_value(const ApplyRow *row, int column);
 extern bool apply_write_is_seen(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);
 
-/* May the device push to this scope? */
-extern bool apply_may_push(ApplyState *state, const char *scope);
+/* Take the tags that the device had seen out of the set: of these elements, or of
+ * all where items is NULL. */
+extern void apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
+								   const OrSetItem *items, int nitems);
 
 /* ---- apply_write.c ---- */
 

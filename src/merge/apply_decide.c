@@ -13,39 +13,15 @@
  */
 #include "postgres.h"
 
-#include "audit/journal.h"
-#include "common/int.h"
 #include "log/node.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "registry/value.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-#include "utils/numeric.h"
-#include "utils/snapmgr.h"
-#include "utils/typcache.h"
-
-/* what the cells of one change came to */
-typedef struct CellTally
-{
-	int			incoming;		/* took effect as sent */
-	int			merged;			/* together with other values */
-	int			current;		/* did not prevail */
-} CellTally;
-
-/* the tags that the writer of a remove had seen */
-typedef struct SeenTags
-{
-	ApplyState *state;
-	ApplyRow   *row;
-	OrSetTag   *tags;			/* of other devices, sorted */
-	bool	   *is_seen;
-	int			ntags;
-} SeenTags;
 
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static bool floor_is_seen(ApplyState *state, const ApplyRow *row);
@@ -58,20 +34,6 @@ static void note_pending(ApplyState *state, ApplyRow *row);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
-static void merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
-						CellTally *tally);
-static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
-						   ApplyCell *cell, CellTally *tally);
-static int	compare_cell(SyncColumn *column, const ApplyCell *cell,
-						 Datum current, bool current_isnull);
-static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
-						  ApplyCell *cell, CellTally *tally);
-static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
-						ApplyCell *cell, CellTally *tally);
-static OrSet *changing_set(ApplyState *state, ApplyRow *row, int column);
-static OrSetItem *list_items(const DeltaValue *list, int *nitems);
-static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
-						 CellTally *tally);
 static void conclude(ApplyChange *change, const CellTally *tally);
 static void refuse_now(ApplyState *state, ApplyChange *change,
 					   const char *reason, int sqlstate, const char *message);
@@ -80,24 +42,7 @@ static bool check_scope(ApplyState *state, ApplyChange *change,
 static bool must_write_before(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row);
 static bool refers_to(const SyncTable *table, int32 target, int depth);
-static Stamp device_stamp(ApplyState *state, const ApplyChange *change);
-static Stamp node_stamp(ApplyState *state, const ApplyRow *row,
-						const ApplyChange *change);
-static Datum add_counter(SyncColumn *column, Datum a, Datum b);
-static bool is_node(ApplyState *state, const pg_uuid_t *replica);
-static bool tag_is_seen(const OrSetTag *tag, void *arg);
-static void find_seen_tags(SeenTags *seen, const OrSet *set,
-						   const OrSetItem *items, int nitems);
-static void add_foreign_tags(SeenTags *seen, const OrSetElement *element,
-							 int *max);
-static int	compare_tags(const void *a, const void *b);
-static int	find_own_push(ApplyState *state, uint64 xid);
-static int	compare_own_pushes(const void *a, const void *b);
-static void load_own_pushes(ApplyState *state);
 static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row);
-static void add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
-						 int column, bool incoming_won, const Stamp *current,
-						 char *current_json, char *incoming_json);
 
 void
 apply_decide(ApplyState *state, int first, int last)
@@ -279,7 +224,7 @@ note_row_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 				latest = stamp;
 		}
 	}
-	add_conflict(state, change, row, -1, incoming_won, latest, NULL,
+	apply_add_conflict(state, change, row, -1, incoming_won, latest, NULL,
 				 incoming.len > 0 ? incoming.data : NULL);
 }
 
@@ -288,7 +233,7 @@ static void
 revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	SyncTable  *table = row->table;
-	Stamp		stamp = device_stamp(state, change);
+	Stamp		stamp = apply_device_stamp(state, change);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
@@ -362,7 +307,7 @@ static void
 decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	SyncTable  *table = row->table;
-	Stamp		stamp = device_stamp(state, change);
+	Stamp		stamp = apply_device_stamp(state, change);
 	RowClock   *clock = row_clock_create(state->batch_context);
 	CellTally	tally = {0, 0, 0};
 	const char *scope = "";
@@ -434,7 +379,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	if (table->max_column_id > clock->ncolumns)
 		row_clock_set(clock, table->max_column_id, NULL);
 
-	merge_cells(state, change, row, &tally);
+	apply_merge_cells(state, change, row, &tally);
 	change->outcome = OUTCOME_APPLIED;
 }
 
@@ -461,7 +406,7 @@ decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 
 	note_previous(state, change, row);
-	merge_cells(state, change, row, &tally);
+	apply_merge_cells(state, change, row, &tally);
 	if (row->action == ROW_KEEP && !bms_equal(written, row->written))
 		row->action = ROW_UPDATE;
 	conclude(change, &tally);
@@ -470,7 +415,7 @@ decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 static void
 decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
-	Stamp		stamp = device_stamp(state, change);
+	Stamp		stamp = apply_device_stamp(state, change);
 	const Stamp *latest = row->clock->nfloor == 0 ? NULL :
 		&row->clock->floor[row->clock->nfloor - 1];
 
@@ -513,259 +458,6 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->written = NULL;
 	row->force = NULL;
 	change->outcome = OUTCOME_APPLIED;
-}
-
-static void
-merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
-			CellTally *tally)
-{
-	for (int i = 0; i < change->ncells; i++)
-	{
-		ApplyCell  *cell = &change->cells[i];
-
-		switch (row->table->columns[cell->column].policy)
-		{
-			case POLICY_COUNTER:
-				merge_counter(state, change, row, cell, tally);
-				break;
-			case POLICY_ORSET:
-				merge_orset(state, change, row, cell, tally);
-				break;
-			default:
-				merge_register(state, change, row, cell, tally);
-				break;
-		}
-	}
-}
-
-/* A cell that holds what one writer put in it. */
-static void
-merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
-			   ApplyCell *cell, CellTally *tally)
-{
-	SyncColumn *column = &row->table->columns[cell->column];
-	Stamp		stamp = device_stamp(state, change);
-	const Stamp *current = row_clock_get(row->clock, column->column_id);
-	bool		is_seen;
-	CellVerdict verdict;
-	CellFacts	facts;
-
-	is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
-	facts.current = current;
-	facts.incoming = &stamp;
-	facts.is_seen = is_seen;
-	facts.comparison = compare_cell(column, cell, row->values[cell->column],
-									row->isnull[cell->column]);
-	verdict = decide_cell(column->policy, &facts);
-	if (!is_seen &&
-		(row->isnull[cell->column] != cell->isnull ||
-		 (!cell->isnull &&
-		  !datum_image_eq(row->values[cell->column], cell->value,
-						  column->typbyval, column->typlen))))
-	{
-		StringInfoData ours;
-		StringInfoData theirs;
-
-		initStringInfo(&ours);
-		initStringInfo(&theirs);
-		apply_value_json(&ours, column, row->values[cell->column],
-						 row->isnull[cell->column]);
-		apply_value_json(&theirs, column, cell->value, cell->isnull);
-		add_conflict(state, change, row, cell->column,
-					 verdict == CELL_INCOMING, current, ours.data, theirs.data);
-	}
-
-	row->sent[cell->column] = &cell->sent;
-	if (verdict == CELL_CURRENT)
-	{
-		row->force = bms_add_member(row->force, cell->column);
-		tally->current++;
-		return;
-	}
-
-	row_clock_set(row->clock, column->column_id, &stamp);
-	if (cell->column == row->table->scope_column)
-	{
-		const char *scope = cell->isnull ? NULL :
-		value_to_text(column, cell->value);
-
-		if (row->scope == NULL || scope == NULL || strcmp(scope, row->scope) != 0)
-		{
-			row_clock_set_scope(row->clock, &stamp);
-			row->scope = scope;
-			row->is_scope_seen = true;
-		}
-	}
-	row->values[cell->column] = cell->value;
-	row->isnull[cell->column] = cell->isnull;
-	row->written = bms_add_member(row->written, cell->column);
-	row->force = bms_del_member(row->force, cell->column);
-	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
-		row->force = bms_add_member(row->force, cell->column);
-	tally->incoming++;
-}
-
-/* The incoming value against the stored one, for the policies that ask. */
-static int
-compare_cell(SyncColumn *column, const ApplyCell *cell, Datum current,
-			 bool current_isnull)
-{
-	TypeCacheEntry *type;
-	int			result;
-
-	if (column->policy != POLICY_MAX && column->policy != POLICY_MIN &&
-		column->policy != POLICY_FIRST_WRITER)
-		return 0;
-	if (cell->isnull || current_isnull)
-		return (int) current_isnull - (int) cell->isnull;
-	if (column->policy == POLICY_FIRST_WRITER)
-		return 0;
-	type = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
-	result = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
-											 column->collation, cell->value,
-											 current));
-	return column->policy == POLICY_MAX ? result : -result;
-}
-
-static void
-merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
-			  ApplyCell *cell, CellTally *tally)
-{
-	SyncColumn *column = &row->table->columns[cell->column];
-	Stamp		stamp = node_stamp(state, row, change);
-
-	tally_merged(state, row, cell, tally);
-	if (cell->isnull)			/* an insert without an initial value */
-		return;
-	if (row->isnull[cell->column])
-		row->values[cell->column] = cell->value;
-	else
-	{
-		change->column = column->name;
-		row->values[cell->column] =
-			add_counter(column, row->values[cell->column], cell->value);
-		change->column = NULL;
-	}
-	row->isnull[cell->column] = false;
-	row_clock_set(row->clock, column->column_id, &stamp);
-	row->written = bms_add_member(row->written, cell->column);
-}
-
-static void
-merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
-			ApplyCell *cell, CellTally *tally)
-{
-	SyncColumn *column = &row->table->columns[cell->column];
-	Stamp		stamp = node_stamp(state, row, change);
-	OrSet	   *set;
-	OrSetTag	tag;
-	OrSetItem  *items;
-	int			nitems;
-
-	tally_merged(state, row, cell, tally);
-	set = changing_set(state, row, cell->column);
-	items = list_items(&cell->sent, &nitems);
-	tag.replica = state->device->uuid;
-	tag.counter = change->delta.seq;
-
-	if (cell->op == DELTA_SET || cell->op == DELTA_REMOVE)
-	{
-		SeenTags	seen = {state, row, NULL, NULL, 0};
-
-		if (cell->op == DELTA_SET)
-			find_seen_tags(&seen, set, NULL, 0);
-		else
-			find_seen_tags(&seen, set, items, nitems);
-		orset_remove_all_seen(set, cell->op == DELTA_SET ? NULL : items, nitems,
-							  tag_is_seen, &seen);
-		if (seen.tags != NULL)
-			pfree(seen.tags);
-		if (seen.is_seen != NULL)
-			pfree(seen.is_seen);
-	}
-	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
-		orset_add_tag_to_all(set, items, nitems, &tag, tag.counter);
-	pfree(items);
-
-	row->isnull[cell->column] = false;
-	row_clock_set(row->clock, column->column_id, &stamp);
-	row->written = bms_add_member(row->written, cell->column);
-}
-
-/*
- * A row's set, to be changed.  It stays unpacked until the row is written: a
- * packed copy for each of many changes would be as much memory as one likes.
- */
-static OrSet *
-changing_set(ApplyState *state, ApplyRow *row, int column)
-{
-	if (row->sets == NULL)
-		row->sets = MemoryContextAllocZero(state->batch_context,
-										   row->table->ncolumns * sizeof(OrSet *));
-	if (row->sets[column] == NULL)
-		row->sets[column] = row->isnull[column] ?
-			orset_create(state->batch_context) :
-			orset_unpack(state->batch_context,
-						 DatumGetOrSetP(row->values[column]));
-	return row->sets[column];
-}
-
-/* A row's value; a set that has changed is packed. */
-Datum
-apply_row_value(const ApplyRow *row, int column)
-{
-	if (row->sets != NULL && row->sets[column] != NULL)
-		return OrSetPGetDatum(orset_pack(row->sets[column]));
-	return row->values[column];
-}
-
-/* The elements of a LIST value. */
-static OrSetItem *
-list_items(const DeltaValue *list, int *nitems)
-{
-	OrSetItem  *items;
-	const char *cursor = list->data;
-	const char *data;
-	int			len;
-	int			n = 0;
-
-	while (delta_list_next(list, &cursor, &data, &len))
-		n++;
-	items = palloc(Max(n, 1) * sizeof(OrSetItem));
-	cursor = list->data;
-	*nitems = 0;
-	while (delta_list_next(list, &cursor, &data, &len))
-	{
-		items[*nitems].data = data;
-		items[(*nitems)++].len = len;
-	}
-	return items;
-}
-
-/*
- * A merged cell: as sent where the device knew all that was in it, but for a
- * counter's initial value that meets another one.
- */
-static void
-tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally)
-{
-	SyncColumn *column = &row->table->columns[cell->column];
-	const Stamp *current = row_clock_get(row->clock, column->column_id);
-
-	if (current == NULL ||
-		((bms_is_member(cell->column, row->merged) ||
-		  apply_stamp_is_seen(state, row, current)) &&
-		 !(column->policy == POLICY_COUNTER && cell->op == DELTA_SET)))
-	{
-		/* later changes of this push meet only what this one leaves */
-		row->merged = bms_add_member(row->merged, cell->column);
-		tally->incoming++;
-	}
-	else
-	{
-		row->force = bms_add_member(row->force, cell->column);
-		tally->merged++;
-	}
 }
 
 static void
@@ -872,8 +564,8 @@ refers_to(const SyncTable *table, int32 target, int depth)
 	return false;
 }
 
-static Stamp
-device_stamp(ApplyState *state, const ApplyChange *change)
+Stamp
+apply_device_stamp(ApplyState *state, const ApplyChange *change)
 {
 	Stamp		stamp;
 
@@ -886,273 +578,13 @@ device_stamp(ApplyState *state, const ApplyChange *change)
 
 /* A merged cell belongs to no single device: the node's write, later than all it
  * merges. */
-static Stamp
-node_stamp(ApplyState *state, const ApplyRow *row, const ApplyChange *change)
+Stamp
+apply_node_stamp(ApplyState *state, const ApplyRow *row, const ApplyChange *change)
 {
 	Stamp		stamp;
 
 	sync_node_stamp(&stamp, Max(change->hlc, row_clock_max_hlc(row->clock)));
 	return stamp;
-}
-
-/* a + b in the column's type, its typmod and domain applied. */
-static Datum
-add_counter(SyncColumn *column, Datum a, Datum b)
-{
-	DeltaValue	sum;
-	bool		isnull;
-	char	   *text;
-
-	/*
-	 * Through the text form: whatever integer type, numeric(p,s) or domain
-	 * over one of them the column has, its input function knows its limits.
-	 */
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   DirectFunctionCall2(numeric_add,
-																   DirectFunctionCall3(numeric_in,
-																					   CStringGetDatum(value_to_text(column, a)),
-																					   ObjectIdGetDatum(InvalidOid),
-																					   Int32GetDatum(-1)),
-																   DirectFunctionCall3(numeric_in,
-																					   CStringGetDatum(value_to_text(column, b)),
-																					   ObjectIdGetDatum(InvalidOid),
-																					   Int32GetDatum(-1)))));
-
-	sum.kind = DELTA_NUMBER;
-	sum.data = text;
-
-	sum.len = strlen(text);
-	return value_from_delta(column, &sum, &isnull);
-}
-
-/*
- * Which tags of other devices in the set had this device seen?  Those whose push
- * arrived at a position that its context covers.  Asked once per cell, for all.
- */
-static void
-find_seen_tags(SeenTags *seen, const OrSet *set, const OrSetItem *items,
-			   int nitems)
-{
-	ApplyState *state = seen->state;
-	int			max = 0;
-	JournalPosition *positions;
-	Snapshot	snapshot;
-
-	if (items == NULL)
-	{
-		for (int i = 0; i < set->nelements; i++)
-			add_foreign_tags(seen, &set->elements[i], &max);
-	}
-	for (int i = 0; i < nitems; i++)
-	{
-		int			place = orset_find(set, items[i].data, items[i].len);
-
-		if (place >= 0)
-			add_foreign_tags(seen, &set->elements[place], &max);
-	}
-	if (seen->ntags == 0)
-		return;
-
-	qsort(seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
-	positions = palloc0(seen->ntags * sizeof(JournalPosition));
-	seen->is_seen = palloc(seen->ntags * sizeof(bool));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	journal_tag_positions(seen->ntags, seen->tags, snapshot, positions);
-	UnregisterSnapshot(snapshot);
-
-	/*
-	 * A push that the journal no longer knows is older than any device that
-	 * has not expired: seen.
-	 */
-	for (int i = 0; i < seen->ntags; i++)
-		seen->is_seen[i] = positions[i].node == 0 ||
-			(seen->row->is_scope_seen &&
-			 vv_covers_counter(state->seen,
-							   sync_node_uuid_by_id(positions[i].node),
-							   positions[i].xid));
-	pfree(positions);
-}
-
-/* An element's tags by other devices */
-static void
-add_foreign_tags(SeenTags *seen, const OrSetElement *element, int *max)
-{
-	for (int t = 0; t < element->ntags; t++)
-	{
-		const OrSetTag *tag = &element->tags[t];
-
-		if (memcmp(&tag->replica, &seen->state->device->uuid, UUID_LEN) == 0 ||
-			is_node(seen->state, &tag->replica))
-			continue;
-		if (seen->ntags == *max)
-		{
-			*max = Max(16, 2 * *max);
-			if (seen->tags == NULL)
-				seen->tags = palloc(*max * sizeof(OrSetTag));
-			else
-				seen->tags = repalloc_huge(seen->tags,
-										   (Size) *max * sizeof(OrSetTag));
-		}
-		seen->tags[seen->ntags++] = *tag;
-	}
-}
-
-/* Is the replica this database, now or formerly?  Its tags are positions. */
-static bool
-is_node(ApplyState *state, const pg_uuid_t *replica)
-{
-	if (state->nodes == NULL)
-	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
-
-		state->nodes = sync_node_list(&state->nnodes);
-		MemoryContextSwitchTo(oldcontext);
-	}
-	for (int i = 0; i < state->nnodes; i++)
-	{
-		if (memcmp(&state->nodes[i].uuid, replica, UUID_LEN) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool
-tag_is_seen(const OrSetTag *tag, void *arg)
-{
-	SeenTags   *seen = arg;
-	ApplyState *state = seen->state;
-	OrSetTag   *found;
-
-	if (memcmp(&tag->replica, &state->device->uuid, UUID_LEN) == 0)
-		return true;
-	found = seen->ntags == 0 ? NULL :
-		bsearch(tag, seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
-	if (found != NULL)
-		return seen->is_seen[found - seen->tags];
-	return seen->row->is_scope_seen &&
-		apply_position_is_seen(state, &tag->replica, tag->counter);
-}
-
-static int
-compare_tags(const void *a, const void *b)
-{
-	const OrSetTag *x = a;
-	const OrSetTag *y = b;
-	int			result = memcmp(&x->replica, &y->replica, UUID_LEN);
-
-	if (result != 0)
-		return result;
-	return x->counter < y->counter ? -1 : (x->counter > y->counter);
-}
-
-bool
-apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
-{
-	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
-		return true;
-	return row->is_scope_seen && apply_write_is_seen(state, stamp);
-}
-
-/*
- * As far as its position goes.  The answer to a push told the device what the node
- * wrote there, but not what other devices did in the same transaction.
- */
-bool
-apply_write_is_seen(ApplyState *state, const Stamp *stamp)
-{
-	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
-		return true;
-	if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
-		return apply_position_is_seen(state, &stamp->node, stamp->xid);
-	return vv_covers_counter(state->seen, &stamp->node, stamp->xid);
-}
-
-/*
- * Does the context cover a position?  Directly, or because it is the position of a
- * push of this device whose answer it has applied: the answer told it everything.
- */
-bool
-apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
-{
-	if (vv_covers_counter(state->seen, node, xid))
-		return true;
-	if (!state->own_pushes_loaded)
-		load_own_pushes(state);
-	for (int i = find_own_push(state, xid);
-		 i < state->nown_pushes && state->own_pushes[i].xid == xid; i++)
-	{
-		if (memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
-				   UUID_LEN) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The first push at this xid or a larger one. */
-static int
-find_own_push(ApplyState *state, uint64 xid)
-{
-	int			low = 0;
-	int			high = state->nown_pushes;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (state->own_pushes[middle].xid < xid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static int
-compare_own_pushes(const void *a, const void *b)
-{
-	const OwnPush *x = a;
-	const OwnPush *y = b;
-
-	return x->xid < y->xid ? -1 : (x->xid > y->xid);
-}
-
-/* The device's answered pushes whose positions its context does not cover: the
- * latest ones, since it last pulled. */
-static void
-load_own_pushes(ApplyState *state)
-{
-	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
-	JournalScan *scan;
-	JournalPosition push;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int			max = 16;
-
-	state->own_pushes = palloc(max * sizeof(OwnPush));
-	scan = journal_scan_begin(&state->device->uuid, PG_INT64_MAX, snapshot);
-	while (journal_scan_next(scan, &push))
-	{
-		if (vv_covers_counter(state->seen, sync_node_uuid_by_id(push.node),
-							  push.xid))
-			break;
-		if (push.last_seq > state->seen_own_seq)
-			continue;
-		if (state->nown_pushes == max)
-		{
-			max *= 2;
-			state->own_pushes = repalloc_huge(state->own_pushes,
-											  max * sizeof(OwnPush));
-		}
-		state->own_pushes[state->nown_pushes].last_seq = push.last_seq;
-		state->own_pushes[state->nown_pushes].node = push.node;
-		state->own_pushes[state->nown_pushes].xid = push.xid;
-		state->nown_pushes++;
-	}
-	journal_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	qsort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
-		  compare_own_pushes);
-	state->own_pushes_loaded = true;
-	MemoryContextSwitchTo(oldcontext);
 }
 
 /* What a change met, for the audit: kept for every change where the table wants it
@@ -1196,8 +628,8 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	change->previous_stamps = MemoryContextStrdup(state->context, stamps.data);
 }
 
-static void
-add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
+void
+apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
 			 bool incoming_won, const Stamp *current, char *current_json,
 			 char *incoming_json)
 {

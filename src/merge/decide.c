@@ -30,7 +30,11 @@ static const char *const policy_names[SYNC_NPOLICIES] = {
 	[POLICY_MIN] = "min",
 	[POLICY_FIRST_WRITER] = "first_writer",
 	[POLICY_SERVER_WINS] = "server_wins",
-	[POLICY_MANUAL] = "manual"
+	[POLICY_MANUAL] = "manual",
+	[POLICY_JSON] = "json",
+	[POLICY_PRIORITY] = "priority",
+	[POLICY_CUSTOM] = "custom",
+	[POLICY_OPAQUE] = "opaque"
 };
 
 const char *
@@ -73,7 +77,12 @@ decide_cell(SyncPolicy policy, const CellFacts *facts)
 	switch (policy)
 	{
 		case POLICY_LWW:
+		case POLICY_OPAQUE:
 			wins = later;
+			break;
+		case POLICY_PRIORITY:
+			wins = facts->is_seen ||
+				(facts->comparison != 0 ? facts->comparison > 0 : later);
 			break;
 		case POLICY_MAX:
 		case POLICY_MIN:
@@ -86,8 +95,14 @@ decide_cell(SyncPolicy policy, const CellFacts *facts)
 		case POLICY_MANUAL:
 			wins = facts->is_seen;
 			break;
+		case POLICY_CUSTOM:
+			if (!facts->is_seen)
+				return CELL_MERGED;
+			wins = true;
+			break;
 		case POLICY_ORSET:
 		case POLICY_COUNTER:
+		case POLICY_JSON:
 			break;				/* above */
 	}
 	return wins ? CELL_INCOMING : CELL_CURRENT;

@@ -23,10 +23,15 @@ typedef enum SyncPolicy
 	POLICY_MIN,					/* the smaller one */
 	POLICY_FIRST_WRITER,		/* the earlier write of a value */
 	POLICY_SERVER_WINS,			/* what is stored, against a concurrent write */
-	POLICY_MANUAL				/* the same, and a person decides */
+	POLICY_MANUAL,				/* the same, and a person decides */
+	POLICY_JSON,				/* each key of an object: the later write */
+	POLICY_PRIORITY,			/* the writer of the higher class, then the
+								 * later write */
+	POLICY_CUSTOM,				/* what a function makes of both */
+	POLICY_OPAQUE				/* the later write, of what nobody looks into */
 } SyncPolicy;
 
-#define SYNC_NPOLICIES	(POLICY_MANUAL + 1)
+#define SYNC_NPOLICIES	(POLICY_OPAQUE + 1)
 
 /* The policy's name in SQL, and the other way round: -1 for an unknown one. */
 extern const char *sync_policy_name(SyncPolicy policy);
@@ -34,7 +39,8 @@ extern int	sync_policy_by_name(const char *name);
 
 /* Does a cell of this policy hold what several writers put in together? */
 #define SYNC_POLICY_IS_MERGED(policy) \
-	((policy) == POLICY_ORSET || (policy) == POLICY_COUNTER)
+	((policy) == POLICY_ORSET || (policy) == POLICY_COUNTER || \
+	 (policy) == POLICY_JSON)
 
 /* What became of a write to one cell */
 typedef enum CellVerdict
@@ -52,7 +58,8 @@ typedef struct CellFacts
 	int			comparison;		/* > 0: the incoming value counts more,
 								 * whoever wrote it.  MAX, MIN: by the type's
 								 * order; these and FIRST_WRITER: a value more
-								 * than NULL.  Else 0 */
+								 * than NULL.  PRIORITY: its writer is of the
+								 * higher class.  Else 0 */
 } CellFacts;
 
 extern CellVerdict decide_cell(SyncPolicy policy, const CellFacts *facts);

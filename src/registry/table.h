@@ -37,6 +37,15 @@ typedef enum SyncValueClass
 	VALUE_ORSET
 } SyncValueClass;
 
+/* A policy with its options.  Names, not oids: resolved when they are needed. */
+typedef struct SyncRule
+{
+	SyncPolicy	policy;
+	int			nclasses;		/* PRIORITY: device classes, highest first */
+	char	  **classes;
+	char	   *function;		/* CUSTOM: as given, schema-qualified */
+} SyncRule;
+
 typedef struct SyncColumn
 {
 	int16		column_id;		/* registered id, 1.. ; never reused */
@@ -49,7 +58,8 @@ typedef struct SyncColumn
 	int16		typlen;
 	bool		typbyval;
 	char		typalign;
-	SyncPolicy	policy;
+	SyncPolicy	policy;			/* rule.policy */
+	SyncRule	rule;
 	SyncValueClass value_class;
 	bool		is_key;
 	bool		is_generated;	/* GENERATED ALWAYS AS (expr) STORED */

@@ -510,6 +510,7 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 	c->typbyval = att->attbyval;
 	c->typalign = att->attalign;
 	c->policy = policy_of(row, att->atttypid, oids);
+	c->rule.policy = c->policy;
 	c->value_class = value_class_of(att->atttypid, oids);
 	c->is_generated = att->attgenerated != '\0';
 	c->has_default = !c->is_generated &&

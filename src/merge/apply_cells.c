@@ -1,0 +1,304 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_cells.c
+ *	  Third step of an apply, the cells: merge what a change sent for each
+ *	  column with what is there, by the column's policy, in memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "log/node.h"
+#include "merge/apply.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+#include "utils/typcache.h"
+
+static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						   ApplyCell *cell, CellTally *tally);
+static int	compare_cell(SyncColumn *column, const ApplyCell *cell,
+						 Datum current, bool current_isnull);
+static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						  ApplyCell *cell, CellTally *tally);
+static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						ApplyCell *cell, CellTally *tally);
+static OrSet *changing_set(ApplyState *state, ApplyRow *row, int column);
+static OrSetItem *list_items(const DeltaValue *list, int *nitems);
+static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
+						 CellTally *tally);
+static Datum add_counter(SyncColumn *column, Datum a, Datum b);
+
+void
+apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			CellTally *tally)
+{
+	for (int i = 0; i < change->ncells; i++)
+	{
+		ApplyCell  *cell = &change->cells[i];
+
+		switch (row->table->columns[cell->column].policy)
+		{
+			case POLICY_COUNTER:
+				merge_counter(state, change, row, cell, tally);
+				break;
+			case POLICY_ORSET:
+				merge_orset(state, change, row, cell, tally);
+				break;
+			default:
+				merge_register(state, change, row, cell, tally);
+				break;
+		}
+	}
+}
+
+/* A cell that holds what one writer put in it. */
+static void
+merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			   ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = apply_device_stamp(state, change);
+	const Stamp *current = row_clock_get(row->clock, column->column_id);
+	bool		is_seen;
+	CellVerdict verdict;
+	CellFacts	facts;
+
+	is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
+	facts.current = current;
+	facts.incoming = &stamp;
+	facts.is_seen = is_seen;
+	facts.comparison = compare_cell(column, cell, row->values[cell->column],
+									row->isnull[cell->column]);
+	verdict = decide_cell(column->policy, &facts);
+	if (!is_seen &&
+		(row->isnull[cell->column] != cell->isnull ||
+		 (!cell->isnull &&
+		  !datum_image_eq(row->values[cell->column], cell->value,
+						  column->typbyval, column->typlen))))
+	{
+		StringInfoData ours;
+		StringInfoData theirs;
+
+		initStringInfo(&ours);
+		initStringInfo(&theirs);
+		apply_value_json(&ours, column, row->values[cell->column],
+						 row->isnull[cell->column]);
+		apply_value_json(&theirs, column, cell->value, cell->isnull);
+		apply_add_conflict(state, change, row, cell->column,
+					 verdict == CELL_INCOMING, current, ours.data, theirs.data);
+	}
+
+	row->sent[cell->column] = &cell->sent;
+	if (verdict == CELL_CURRENT)
+	{
+		row->force = bms_add_member(row->force, cell->column);
+		tally->current++;
+		return;
+	}
+
+	row_clock_set(row->clock, column->column_id, &stamp);
+	if (cell->column == row->table->scope_column)
+	{
+		const char *scope = cell->isnull ? NULL :
+		value_to_text(column, cell->value);
+
+		if (row->scope == NULL || scope == NULL || strcmp(scope, row->scope) != 0)
+		{
+			row_clock_set_scope(row->clock, &stamp);
+			row->scope = scope;
+			row->is_scope_seen = true;
+		}
+	}
+	row->values[cell->column] = cell->value;
+	row->isnull[cell->column] = cell->isnull;
+	row->written = bms_add_member(row->written, cell->column);
+	row->force = bms_del_member(row->force, cell->column);
+	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
+		row->force = bms_add_member(row->force, cell->column);
+	tally->incoming++;
+}
+
+/* The incoming value against the stored one, for the policies that ask. */
+static int
+compare_cell(SyncColumn *column, const ApplyCell *cell, Datum current,
+			 bool current_isnull)
+{
+	TypeCacheEntry *type;
+	int			result;
+
+	if (column->policy != POLICY_MAX && column->policy != POLICY_MIN &&
+		column->policy != POLICY_FIRST_WRITER)
+		return 0;
+	if (cell->isnull || current_isnull)
+		return (int) current_isnull - (int) cell->isnull;
+	if (column->policy == POLICY_FIRST_WRITER)
+		return 0;
+	type = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
+	result = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
+											 column->collation, cell->value,
+											 current));
+	return column->policy == POLICY_MAX ? result : -result;
+}
+
+static void
+merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			  ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = apply_node_stamp(state, row, change);
+
+	tally_merged(state, row, cell, tally);
+	if (cell->isnull)			/* an insert without an initial value */
+		return;
+	if (row->isnull[cell->column])
+		row->values[cell->column] = cell->value;
+	else
+	{
+		change->column = column->name;
+		row->values[cell->column] =
+			add_counter(column, row->values[cell->column], cell->value);
+		change->column = NULL;
+	}
+	row->isnull[cell->column] = false;
+	row_clock_set(row->clock, column->column_id, &stamp);
+	row->written = bms_add_member(row->written, cell->column);
+}
+
+static void
+merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	Stamp		stamp = apply_node_stamp(state, row, change);
+	OrSet	   *set;
+	OrSetTag	tag;
+	OrSetItem  *items;
+	int			nitems;
+
+	tally_merged(state, row, cell, tally);
+	set = changing_set(state, row, cell->column);
+	items = list_items(&cell->sent, &nitems);
+	tag.replica = state->device->uuid;
+	tag.counter = change->delta.seq;
+
+	if (cell->op == DELTA_SET)
+		apply_remove_seen_tags(state, row, set, NULL, 0);
+	if (cell->op == DELTA_REMOVE)
+		apply_remove_seen_tags(state, row, set, items, nitems);
+	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
+		orset_add_tag_to_all(set, items, nitems, &tag, tag.counter);
+	pfree(items);
+
+	row->isnull[cell->column] = false;
+	row_clock_set(row->clock, column->column_id, &stamp);
+	row->written = bms_add_member(row->written, cell->column);
+}
+
+/*
+ * A row's set, to be changed.  It stays unpacked until the row is written: a
+ * packed copy for each of many changes would be as much memory as one likes.
+ */
+static OrSet *
+changing_set(ApplyState *state, ApplyRow *row, int column)
+{
+	if (row->sets == NULL)
+		row->sets = MemoryContextAllocZero(state->batch_context,
+										   row->table->ncolumns * sizeof(OrSet *));
+	if (row->sets[column] == NULL)
+		row->sets[column] = row->isnull[column] ?
+			orset_create(state->batch_context) :
+			orset_unpack(state->batch_context,
+						 DatumGetOrSetP(row->values[column]));
+	return row->sets[column];
+}
+
+/* A row's value; a set that has changed is packed. */
+Datum
+apply_row_value(const ApplyRow *row, int column)
+{
+	if (row->sets != NULL && row->sets[column] != NULL)
+		return OrSetPGetDatum(orset_pack(row->sets[column]));
+	return row->values[column];
+}
+
+/* The elements of a LIST value. */
+static OrSetItem *
+list_items(const DeltaValue *list, int *nitems)
+{
+	OrSetItem  *items;
+	const char *cursor = list->data;
+	const char *data;
+	int			len;
+	int			n = 0;
+
+	while (delta_list_next(list, &cursor, &data, &len))
+		n++;
+	items = palloc(Max(n, 1) * sizeof(OrSetItem));
+	cursor = list->data;
+	*nitems = 0;
+	while (delta_list_next(list, &cursor, &data, &len))
+	{
+		items[*nitems].data = data;
+		items[(*nitems)++].len = len;
+	}
+	return items;
+}
+
+/*
+ * A merged cell: as sent where the device knew all that was in it, but for a
+ * counter's initial value that meets another one.
+ */
+static void
+tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	const Stamp *current = row_clock_get(row->clock, column->column_id);
+
+	if (current == NULL ||
+		((bms_is_member(cell->column, row->merged) ||
+		  apply_stamp_is_seen(state, row, current)) &&
+		 !(column->policy == POLICY_COUNTER && cell->op == DELTA_SET)))
+	{
+		/* later changes of this push meet only what this one leaves */
+		row->merged = bms_add_member(row->merged, cell->column);
+		tally->incoming++;
+	}
+	else
+	{
+		row->force = bms_add_member(row->force, cell->column);
+		tally->merged++;
+	}
+}
+
+/* a + b in the column's type, its typmod and domain applied. */
+static Datum
+add_counter(SyncColumn *column, Datum a, Datum b)
+{
+	DeltaValue	sum;
+	bool		isnull;
+	char	   *text;
+
+	/*
+	 * Through the text form: whatever integer type, numeric(p,s) or domain
+	 * over one of them the column has, its input function knows its limits.
+	 */
+	text = DatumGetCString(DirectFunctionCall1(numeric_out,
+											   DirectFunctionCall2(numeric_add,
+																   DirectFunctionCall3(numeric_in,
+																					   CStringGetDatum(value_to_text(column, a)),
+																					   ObjectIdGetDatum(InvalidOid),
+																					   Int32GetDatum(-1)),
+																   DirectFunctionCall3(numeric_in,
+																					   CStringGetDatum(value_to_text(column, b)),
+																					   ObjectIdGetDatum(InvalidOid),
+																					   Int32GetDatum(-1)))));
+
+	sum.kind = DELTA_NUMBER;
+	sum.data = text;
+
+	sum.len = strlen(text);
+	return value_from_delta(column, &sum, &isnull);
+}

@@ -1,0 +1,284 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply_seen.c
+ *	  What a device had seen when it made its changes: stamps, positions, and
+ *	  tags of sets.
+ *
+ * Mostly its context tells.  Beyond that it has seen what the answers to its
+ * own pushes told it, and tags of other devices count from where their push was
+ * stored: both are in the journal, which is asked only where it matters.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "audit/journal.h"
+#include "log/node.h"
+#include "merge/apply.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* the tags that the writer of a remove had seen */
+typedef struct SeenTags
+{
+	ApplyState *state;
+	ApplyRow   *row;
+	OrSetTag   *tags;			/* of other devices, sorted */
+	bool	   *is_seen;
+	int			ntags;
+} SeenTags;
+
+static bool is_node(ApplyState *state, const pg_uuid_t *replica);
+static bool tag_is_seen(const OrSetTag *tag, void *arg);
+static void find_seen_tags(SeenTags *seen, const OrSet *set,
+						   const OrSetItem *items, int nitems);
+static void add_foreign_tags(SeenTags *seen, const OrSetElement *element,
+							 int *max);
+static int	compare_tags(const void *a, const void *b);
+static int	find_own_push(ApplyState *state, uint64 xid);
+static int	compare_own_pushes(const void *a, const void *b);
+static void load_own_pushes(ApplyState *state);
+
+void
+apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
+					   const OrSetItem *items, int nitems)
+{
+	SeenTags	seen = {state, row, NULL, NULL, 0};
+
+	find_seen_tags(&seen, set, items, nitems);
+	orset_remove_all_seen(set, items, nitems, tag_is_seen, &seen);
+	if (seen.tags != NULL)
+		pfree(seen.tags);
+	if (seen.is_seen != NULL)
+		pfree(seen.is_seen);
+}
+
+/*
+ * Which tags of other devices in the set had this device seen?  Those whose push
+ * arrived at a position that its context covers.  Asked once per cell, for all.
+ */
+static void
+find_seen_tags(SeenTags *seen, const OrSet *set, const OrSetItem *items,
+			   int nitems)
+{
+	ApplyState *state = seen->state;
+	int			max = 0;
+	JournalPosition *positions;
+	Snapshot	snapshot;
+
+	if (items == NULL)
+	{
+		for (int i = 0; i < set->nelements; i++)
+			add_foreign_tags(seen, &set->elements[i], &max);
+	}
+	for (int i = 0; i < nitems; i++)
+	{
+		int			place = orset_find(set, items[i].data, items[i].len);
+
+		if (place >= 0)
+			add_foreign_tags(seen, &set->elements[place], &max);
+	}
+	if (seen->ntags == 0)
+		return;
+
+	qsort(seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
+	positions = palloc0(seen->ntags * sizeof(JournalPosition));
+	seen->is_seen = palloc(seen->ntags * sizeof(bool));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	journal_tag_positions(seen->ntags, seen->tags, snapshot, positions);
+	UnregisterSnapshot(snapshot);
+
+	/*
+	 * A push that the journal no longer knows is older than any device that
+	 * has not expired: seen.
+	 */
+	for (int i = 0; i < seen->ntags; i++)
+		seen->is_seen[i] = positions[i].node == 0 ||
+			(seen->row->is_scope_seen &&
+			 vv_covers_counter(state->seen,
+							   sync_node_uuid_by_id(positions[i].node),
+							   positions[i].xid));
+	pfree(positions);
+}
+
+/* An element's tags by other devices */
+static void
+add_foreign_tags(SeenTags *seen, const OrSetElement *element, int *max)
+{
+	for (int t = 0; t < element->ntags; t++)
+	{
+		const OrSetTag *tag = &element->tags[t];
+
+		if (memcmp(&tag->replica, &seen->state->device->uuid, UUID_LEN) == 0 ||
+			is_node(seen->state, &tag->replica))
+			continue;
+		if (seen->ntags == *max)
+		{
+			*max = Max(16, 2 * *max);
+			if (seen->tags == NULL)
+				seen->tags = palloc(*max * sizeof(OrSetTag));
+			else
+				seen->tags = repalloc_huge(seen->tags,
+										   (Size) *max * sizeof(OrSetTag));
+		}
+		seen->tags[seen->ntags++] = *tag;
+	}
+}
+
+/* Is the replica this database, now or formerly?  Its tags are positions. */
+static bool
+is_node(ApplyState *state, const pg_uuid_t *replica)
+{
+	if (state->nodes == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+
+		state->nodes = sync_node_list(&state->nnodes);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	for (int i = 0; i < state->nnodes; i++)
+	{
+		if (memcmp(&state->nodes[i].uuid, replica, UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+tag_is_seen(const OrSetTag *tag, void *arg)
+{
+	SeenTags   *seen = arg;
+	ApplyState *state = seen->state;
+	OrSetTag   *found;
+
+	if (memcmp(&tag->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	found = seen->ntags == 0 ? NULL :
+		bsearch(tag, seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
+	if (found != NULL)
+		return seen->is_seen[found - seen->tags];
+	return seen->row->is_scope_seen &&
+		apply_position_is_seen(state, &tag->replica, tag->counter);
+}
+
+static int
+compare_tags(const void *a, const void *b)
+{
+	const OrSetTag *x = a;
+	const OrSetTag *y = b;
+	int			result = memcmp(&x->replica, &y->replica, UUID_LEN);
+
+	if (result != 0)
+		return result;
+	return x->counter < y->counter ? -1 : (x->counter > y->counter);
+}
+
+bool
+apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
+{
+	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	return row->is_scope_seen && apply_write_is_seen(state, stamp);
+}
+
+/*
+ * As far as its position goes.  The answer to a push told the device what the node
+ * wrote there, but not what other devices did in the same transaction.
+ */
+bool
+apply_write_is_seen(ApplyState *state, const Stamp *stamp)
+{
+	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
+		return true;
+	if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
+		return apply_position_is_seen(state, &stamp->node, stamp->xid);
+	return vv_covers_counter(state->seen, &stamp->node, stamp->xid);
+}
+
+/*
+ * Does the context cover a position?  Directly, or because it is the position of a
+ * push of this device whose answer it has applied: the answer told it everything.
+ */
+bool
+apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
+{
+	if (vv_covers_counter(state->seen, node, xid))
+		return true;
+	if (!state->own_pushes_loaded)
+		load_own_pushes(state);
+	for (int i = find_own_push(state, xid);
+		 i < state->nown_pushes && state->own_pushes[i].xid == xid; i++)
+	{
+		if (memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
+				   UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The first push at this xid or a larger one. */
+static int
+find_own_push(ApplyState *state, uint64 xid)
+{
+	int			low = 0;
+	int			high = state->nown_pushes;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (state->own_pushes[middle].xid < xid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int
+compare_own_pushes(const void *a, const void *b)
+{
+	const OwnPush *x = a;
+	const OwnPush *y = b;
+
+	return x->xid < y->xid ? -1 : (x->xid > y->xid);
+}
+
+/* The device's answered pushes whose positions its context does not cover: the
+ * latest ones, since it last pulled. */
+static void
+load_own_pushes(ApplyState *state)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+	JournalScan *scan;
+	JournalPosition push;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int			max = 16;
+
+	state->own_pushes = palloc(max * sizeof(OwnPush));
+	scan = journal_scan_begin(&state->device->uuid, PG_INT64_MAX, snapshot);
+	while (journal_scan_next(scan, &push))
+	{
+		if (vv_covers_counter(state->seen, sync_node_uuid_by_id(push.node),
+							  push.xid))
+			break;
+		if (push.last_seq > state->seen_own_seq)
+			continue;
+		if (state->nown_pushes == max)
+		{
+			max *= 2;
+			state->own_pushes = repalloc_huge(state->own_pushes,
+											  max * sizeof(OwnPush));
+		}
+		state->own_pushes[state->nown_pushes].last_seq = push.last_seq;
+		state->own_pushes[state->nown_pushes].node = push.node;
+		state->own_pushes[state->nown_pushes].xid = push.xid;
+		state->nown_pushes++;
+	}
+	journal_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	qsort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
+		  compare_own_pushes);
+	state->own_pushes_loaded = true;
+	MemoryContextSwitchTo(oldcontext);
+}
