@@ -24,7 +24,8 @@ SQL_PARTS = $(wildcard \
 	src/merge/apply.sql \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
-	src/audit/views.sql)
+	src/audit/views.sql \
+	src/worker/maintenance.sql)
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 

@@ -50,6 +50,10 @@
 #define ANUM_JOURNAL_DETAILS		12
 #define NATTS_JOURNAL				12
 
+/* offline_sync.journal_forgotten */
+#define ANUM_FORGOTTEN_NODE			1
+#define ANUM_FORGOTTEN_XID			2
+
 /* offline_sync.conflict */
 #define ANUM_CONFLICT_CONFLICT			1
 #define ANUM_CONFLICT_RECONCILIATION	2
@@ -113,6 +117,16 @@ journal_new_id(pg_uuid_t *id)
 		id->data[i] = (unsigned char) (ms >> (40 - 8 * i));
 	id->data[6] = (id->data[6] & 0x0f) | 0x70;	/* version 7 */
 	id->data[8] = (id->data[8] & 0x3f) | 0x80;	/* variant */
+}
+
+void
+journal_first_id(TimestampTz time, pg_uuid_t *id)
+{
+	uint64		ms = HLC_MS(hlc_from_timestamptz(time, 0));
+
+	memset(id, 0, sizeof(pg_uuid_t));
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (unsigned char) (ms >> (40 - 8 * i));
 }
 
 void
@@ -316,6 +330,36 @@ journal_tag_positions(int ntags, const OrSetTag *tags, Snapshot snapshot,
 
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
+}
+
+JournalPosition *
+journal_forgotten(Snapshot snapshot, int *npositions)
+{
+	Relation	rel = state_open("journal_forgotten", AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	JournalPosition *positions = NULL;
+	HeapTuple	tuple;
+	int			n = 0;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		JournalPosition *position;
+		bool		isnull;
+
+		positions = n == 0 ? palloc(sizeof(JournalPosition)) :
+			repalloc(positions, (n + 1) * sizeof(JournalPosition));
+		position = &positions[n++];
+		position->first_seq = position->last_seq = 0;
+		position->node = DatumGetInt32(heap_getattr(tuple, ANUM_FORGOTTEN_NODE,
+													desc, &isnull));
+		position->xid = DatumGetPosition(heap_getattr(tuple, ANUM_FORGOTTEN_XID,
+													  desc, &isnull));
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	*npositions = n;
+	return positions;
 }
 
 /* ---- conflicts ---- */

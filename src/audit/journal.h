@@ -74,6 +74,9 @@ typedef struct ConflictRow
  * one time lie together in the index. */
 extern void journal_new_id(pg_uuid_t *id);
 
+/* Smaller than every id made at this time or later, and larger than the others. */
+extern void journal_first_id(TimestampTz time, pg_uuid_t *id);
+
 extern void journal_insert(const JournalRow *row);
 
 /* The reconciliation that stored this seq (>= 1) of a device, palloc'd; NULL
@@ -100,6 +103,13 @@ extern void journal_scan_end(JournalScan *scan);
  */
 extern void journal_tag_positions(int ntags, const OrSetTag *tags,
 								  Snapshot snapshot, JournalPosition *positions);
+
+/*
+ * Where the journal no longer knows a seq, its position is at or before the one
+ * up to which its node was pruned.  These are those positions, palloc'd; first_seq
+ * and last_seq are 0.
+ */
+extern JournalPosition *journal_forgotten(Snapshot snapshot, int *npositions);
 
 extern void conflict_insert(const ConflictRow *rows, int nrows);
 

@@ -26,6 +26,13 @@ END
 $$;
 CREATE INDEX journal_device ON offline_sync.journal (device, last_seq);
 
+-- Up to where the journal was pruned: everything that it no longer knows of a node
+-- is at or before this position.
+CREATE TABLE offline_sync.journal_forgotten (
+    node            int         NOT NULL CONSTRAINT journal_forgotten_pkey PRIMARY KEY,
+    xid             xid8        NOT NULL
+);
+
 CREATE TABLE offline_sync.conflict (
     conflict        uuid        NOT NULL CONSTRAINT conflict_pkey PRIMARY KEY,
     reconciliation  uuid        NOT NULL,
@@ -52,7 +59,9 @@ CREATE INDEX conflict_device ON offline_sync.conflict (device, state);
 CREATE INDEX conflict_row ON offline_sync.conflict (table_id, key);
 
 COMMENT ON TABLE offline_sync.journal IS 'each delta as received, and what became of it: see the view sync_audit';
+COMMENT ON TABLE offline_sync.journal_forgotten IS 'up to which position of each node the journal was pruned';
 COMMENT ON TABLE offline_sync.conflict IS 'concurrent writes that met: see the view sync_conflicts';
 
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.journal', '');
+SELECT pg_catalog.pg_extension_config_dump('offline_sync.journal_forgotten', '');
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.conflict', '');

@@ -21,6 +21,7 @@
 #ifndef OFFLINE_SYNC_APPLY_H
 #define OFFLINE_SYNC_APPLY_H
 
+#include "audit/journal.h"
 #include "lib/stringinfo.h"
 #include "log/change_log.h"
 #include "log/node.h"
@@ -203,6 +204,10 @@ typedef struct ApplyState
 	SyncNode   *nodes;			/* all nodes of this database, NULL: not
 								 * loaded */
 	int			nnodes;
+
+	bool		forgotten_loaded;	/* up to where the journal was pruned */
+	JournalPosition *forgotten;
+	int			nforgotten;
 
 	bool		own_pushes_loaded;
 	OwnPush    *own_pushes;

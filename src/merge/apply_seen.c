@@ -32,6 +32,7 @@ static bool is_node(ApplyState *state, const pg_uuid_t *replica);
 static bool tag_is_seen(const OrSetTag *tag, void *arg);
 static void find_seen_tags(SeenTags *seen, const OrSet *set,
 						   const OrSetItem *items, int nitems);
+static bool forgotten_is_seen(ApplyState *state);
 static void add_foreign_tags(SeenTags *seen, const OrSetElement *element,
 							 int *max);
 static int	compare_tags(const void *a, const void *b);
@@ -88,17 +89,44 @@ find_seen_tags(SeenTags *seen, const OrSet *set, const OrSetItem *items,
 	journal_tag_positions(seen->ntags, seen->tags, snapshot, positions);
 	UnregisterSnapshot(snapshot);
 
-	/*
-	 * A push that the journal no longer knows is older than any device that
-	 * has not expired: seen.
-	 */
 	for (int i = 0; i < seen->ntags; i++)
-		seen->is_seen[i] = positions[i].node == 0 ||
-			(seen->row->is_scope_seen &&
-			 vv_covers_counter(state->seen,
-							   sync_node_uuid_by_id(positions[i].node),
-							   positions[i].xid));
+	{
+		if (positions[i].node == 0)
+			seen->is_seen[i] = forgotten_is_seen(state);
+		else
+			seen->is_seen[i] = seen->row->is_scope_seen &&
+				vv_covers_counter(state->seen,
+								  sync_node_uuid_by_id(positions[i].node),
+								  positions[i].xid);
+	}
 	pfree(positions);
+}
+
+/*
+ * Had the device seen every push that the journal no longer knows?  Where it may
+ * not have, a tag stays: too much in a set is mended sooner than too little.
+ */
+static bool
+forgotten_is_seen(ApplyState *state)
+{
+	if (!state->forgotten_loaded)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+		state->forgotten = journal_forgotten(snapshot, &state->nforgotten);
+		state->forgotten_loaded = true;
+		UnregisterSnapshot(snapshot);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	for (int i = 0; i < state->nforgotten; i++)
+	{
+		if (vv_base_counter(state->seen,
+							sync_node_uuid_by_id(state->forgotten[i].node)) <
+			state->forgotten[i].xid)
+			return false;
+	}
+	return true;
 }
 
 /* An element's tags by other devices */
