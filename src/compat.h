@@ -21,6 +21,8 @@
 #if PG_VERSION_NUM >= 160000
 #define pg_class_ownercheck(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
+#define pg_proc_aclcheck(proc, role, mode) \
+	object_aclcheck(ProcedureRelationId, proc, role, mode)
 #endif
 
 /* Input functions report bad input softly where the server can take it (16). */

@@ -651,6 +651,11 @@ record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
 static void
 record_conflicts(ApplyState *state, const ApplyResult *result)
 {
+	static const char *const decisions[] = {
+		[CELL_INCOMING] = "incoming",
+		[CELL_CURRENT] = "current",
+		[CELL_MERGED] = "merged"
+	};
 	ConflictRow *rows = palloc0(result->nconflicts * sizeof(ConflictRow));
 	int			n = 0;
 	TimestampTz now = GetCurrentTimestamp();
@@ -675,7 +680,7 @@ record_conflicts(ApplyState *state, const ApplyResult *result)
 			row->column_id = conflict->column < 0 ? 0 :
 				change->table->columns[conflict->column].column_id;
 			row->policy = conflict->policy;
-			row->decision = conflict->incoming_won ? "incoming" : "current";
+			row->decision = decisions[conflict->decision];
 			row->state = conflict->is_open ? "open" : "auto";
 			if (conflict->current_json != NULL)
 				row->current_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,

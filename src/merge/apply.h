@@ -91,7 +91,7 @@ typedef struct ApplyConflict
 	int			column;			/* index into table->columns, -1: the row */
 	const char *policy;
 	bool		is_open;		/* a person is to decide */
-	bool		incoming_won;
+	CellVerdict decision;
 	char	   *current_json;	/* or NULL */
 	char	   *incoming_json;
 	Stamp		current;
@@ -271,7 +271,7 @@ extern Stamp apply_node_stamp(ApplyState *state, const ApplyRow *row,
 
 /* Note a conflict; column -1: about the row.  The JSON texts are copied. */
 extern void apply_add_conflict(ApplyState *state, ApplyChange *change,
-							   ApplyRow *row, int column, bool incoming_won,
+							   ApplyRow *row, int column, CellVerdict decision,
 							   const Stamp *current, char *current_json,
 							   char *incoming_json);
 
@@ -291,6 +291,9 @@ typedef struct CellTally
 /* Merge a change's cells into a row that lives; counts into *tally. */
 extern void apply_merge_cells(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row, CellTally *tally);
+
+/* The rule that merges a column of the row. */
+extern const SyncRule *apply_rule(ApplyState *state, const ApplyRow *row, int column);
 
 /* A row's value; a set that has changed is packed. */
 extern Datum apply_row_value(const ApplyRow *row, int column);

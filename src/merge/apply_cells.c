@@ -19,8 +19,9 @@
 
 static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						   ApplyCell *cell, CellTally *tally);
-static int	compare_cell(SyncColumn *column, const ApplyCell *cell,
-						 Datum current, bool current_isnull);
+static int	compare_cell(SyncPolicy policy, SyncColumn *column,
+						 const ApplyCell *cell, Datum current,
+						 bool current_isnull);
 static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						  ApplyCell *cell, CellTally *tally);
 static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
@@ -39,7 +40,7 @@ apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	{
 		ApplyCell  *cell = &change->cells[i];
 
-		switch (row->table->columns[cell->column].policy)
+		switch (apply_rule(state, row, cell->column)->policy)
 		{
 			case POLICY_COUNTER:
 				merge_counter(state, change, row, cell, tally);
@@ -54,12 +55,19 @@ apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	}
 }
 
+const SyncRule *
+apply_rule(ApplyState *state, const ApplyRow *row, int column)
+{
+	return &row->table->columns[column].rule;
+}
+
 /* A cell that holds what one writer put in it. */
 static void
 merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			   ApplyCell *cell, CellTally *tally)
 {
 	SyncColumn *column = &row->table->columns[cell->column];
+	const SyncRule *rule = apply_rule(state, row, cell->column);
 	Stamp		stamp = apply_device_stamp(state, change);
 	const Stamp *current = row_clock_get(row->clock, column->column_id);
 	bool		is_seen;
@@ -70,9 +78,10 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	facts.current = current;
 	facts.incoming = &stamp;
 	facts.is_seen = is_seen;
-	facts.comparison = compare_cell(column, cell, row->values[cell->column],
+	facts.comparison = compare_cell(rule->policy, column, cell,
+									row->values[cell->column],
 									row->isnull[cell->column]);
-	verdict = decide_cell(column->policy, &facts);
+	verdict = decide_cell(rule->policy, &facts);
 	if (!is_seen &&
 		(row->isnull[cell->column] != cell->isnull ||
 		 (!cell->isnull &&
@@ -88,7 +97,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						 row->isnull[cell->column]);
 		apply_value_json(&theirs, column, cell->value, cell->isnull);
 		apply_add_conflict(state, change, row, cell->column,
-					 verdict == CELL_INCOMING, current, ours.data, theirs.data);
+					 verdict, current, ours.data, theirs.data);
 	}
 
 	row->sent[cell->column] = &cell->sent;
@@ -123,24 +132,24 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 
 /* The incoming value against the stored one, for the policies that ask. */
 static int
-compare_cell(SyncColumn *column, const ApplyCell *cell, Datum current,
-			 bool current_isnull)
+compare_cell(SyncPolicy policy, SyncColumn *column, const ApplyCell *cell,
+			 Datum current, bool current_isnull)
 {
 	TypeCacheEntry *type;
 	int			result;
 
-	if (column->policy != POLICY_MAX && column->policy != POLICY_MIN &&
-		column->policy != POLICY_FIRST_WRITER)
+	if (policy != POLICY_MAX && policy != POLICY_MIN &&
+		policy != POLICY_FIRST_WRITER)
 		return 0;
 	if (cell->isnull || current_isnull)
 		return (int) current_isnull - (int) cell->isnull;
-	if (column->policy == POLICY_FIRST_WRITER)
+	if (policy == POLICY_FIRST_WRITER)
 		return 0;
 	type = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
 	result = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
 											 column->collation, cell->value,
 											 current));
-	return column->policy == POLICY_MAX ? result : -result;
+	return policy == POLICY_MAX ? result : -result;
 }
 
 static void
@@ -260,7 +269,8 @@ tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally
 	if (current == NULL ||
 		((bms_is_member(cell->column, row->merged) ||
 		  apply_stamp_is_seen(state, row, current)) &&
-		 !(column->policy == POLICY_COUNTER && cell->op == DELTA_SET)))
+		 !(apply_rule(state, row, cell->column)->policy == POLICY_COUNTER &&
+		   cell->op == DELTA_SET)))
 	{
 		/* later changes of this push meet only what this one leaves */
 		row->merged = bms_add_member(row->merged, cell->column);

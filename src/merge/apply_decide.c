@@ -224,7 +224,8 @@ note_row_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 				latest = stamp;
 		}
 	}
-	apply_add_conflict(state, change, row, -1, incoming_won, latest, NULL,
+	apply_add_conflict(state, change, row, -1,
+				 incoming_won ? CELL_INCOMING : CELL_CURRENT, latest, NULL,
 				 incoming.len > 0 ? incoming.data : NULL);
 }
 
@@ -630,7 +631,7 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 
 void
 apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
-			 bool incoming_won, const Stamp *current, char *current_json,
+			 CellVerdict decision, const Stamp *current, char *current_json,
 			 char *incoming_json)
 {
 	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
@@ -638,7 +639,7 @@ apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int co
 
 	if (column >= 0)
 	{
-		SyncPolicy	policy = row->table->columns[column].policy;
+		SyncPolicy	policy = apply_rule(state, row, column)->policy;
 
 		conflict->policy = sync_policy_name(policy);
 		conflict->is_open = policy == POLICY_MANUAL;
@@ -653,7 +654,7 @@ apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int co
 			row->table->rules.on_delete == ON_DELETE_UPDATE_WINS ?
 			"update_wins" : "delete_wins";
 	conflict->column = column;
-	conflict->incoming_won = incoming_won;
+	conflict->decision = decision;
 	conflict->current_json = current_json ? pstrdup(current_json) : NULL;
 	conflict->incoming_json = incoming_json ? pstrdup(incoming_json) : NULL;
 	if (current != NULL)

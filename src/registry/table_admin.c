@@ -25,6 +25,7 @@
 #include "log/node.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "registry/custom_function.h"
 #include "registry/table_options.h"
 #include "registry/table_registry.h"
 #include "utils/acl.h"
@@ -50,10 +51,10 @@ static int32 register_columns(int32 table_id, Relation rel, AttrNumber scope,
 							  int *ncolumns);
 static void log_event(int32 table_id);
 static SyncTable *find_enabled(Oid relid);
-static void set_policy(const SyncTable *t, const char *column_name,
-					   const char *policy, Jsonb *options);
+static void set_policy(const SyncTable *t, const TablePolicy *policy);
 static void check_policy(const SyncTable *t, const SyncColumn *c,
-						 const char *policy);
+						 const SyncRule *rule);
+static const char *fitting_types(SyncPolicy policy);
 static void execute(const char *query, int nargs, Oid *types, Datum *values);
 
 /*
@@ -102,7 +103,7 @@ sync_enable_table(PG_FUNCTION_ARGS)
 
 	t = find_enabled(relid);
 	for (i = 0; i < npolicies; i++)
-		set_policy(t, policies[i].column, policies[i].policy, policies[i].options);
+		set_policy(t, &policies[i]);
 	sync_table_invalidate(relid);
 	PG_RETURN_VOID();
 }
@@ -151,17 +152,18 @@ Datum
 sync_set_policy(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
-	char	   *column = NameStr(*PG_GETARG_NAME(1));
-	char	   *policy = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	Jsonb	   *options = PG_GETARG_JSONB_P(3);
+	TablePolicy policy;
 
 	PreventCommandIfReadOnly("sync_set_policy()");
 	PreventCommandDuringRecovery("sync_set_policy()");
 
 	/* writers of the table finish before the rule changes */
 	relation_close(open_own_table(relid, ShareRowExclusiveLock), NoLock);
-	table_policy_check_options(policy, options);
-	set_policy(find_enabled(relid), column, policy, options);
+	policy.column = NameStr(*PG_GETARG_NAME(1));
+	policy.policy = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	policy.options = PG_GETARG_JSONB_P(3);
+	table_rule_parse(policy.policy, policy.options, &policy.rule);
+	set_policy(find_enabled(relid), &policy);
 	sync_table_invalidate(relid);
 	PG_RETURN_VOID();
 }
@@ -346,25 +348,25 @@ find_enabled(Oid relid)
 }
 
 static void
-set_policy(const SyncTable *t, const char *column_name, const char *policy,
-		   Jsonb *options)
+set_policy(const SyncTable *t, const TablePolicy *policy)
 {
 	Oid			types[] = {INT4OID, INT4OID, TEXTOID, JSONBOID};
 	Datum		values[lengthof(types)];
-	int			column = sync_column_by_name(t, column_name, strlen(column_name));
+	int			column = sync_column_by_name(t, policy->column,
+											 strlen(policy->column));
 	StateUser	saved;
 
 	if (column < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist or is not kept in sync",
-						column_name, t->table_name)));
-	check_policy(t, &t->columns[column], policy);
+						policy->column, t->table_name)));
+	check_policy(t, &t->columns[column], &policy->rule);
 
 	values[0] = Int32GetDatum(t->table_id);
 	values[1] = Int32GetDatum(t->columns[column].column_id);
-	values[2] = CStringGetTextDatum(policy);
-	values[3] = JsonbPGetDatum(options);
+	values[2] = CStringGetTextDatum(policy->policy);
+	values[3] = JsonbPGetDatum(policy->options);
 	SPI_connect();
 	state_become_owner(&saved);
 	execute("UPDATE offline_sync.tracked_column SET policy = $3, options = $4"
@@ -374,36 +376,57 @@ set_policy(const SyncTable *t, const char *column_name, const char *policy,
 	SPI_finish();
 }
 
-/* Does the policy fit the column? */
+/* Does the rule fit the column? */
 static void
-check_policy(const SyncTable *t, const SyncColumn *c, const char *policy)
+check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule *rule)
 {
+	const char *policy = sync_policy_name(rule->policy);
 	bool		is_set = c->value_class == VALUE_ORSET;
 	int			column = c - t->columns;
 
-	if (is_set != (strcmp(policy, "orset") == 0))
+	if (is_set != (rule->policy == POLICY_ORSET))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
 						policy, c->name, format_type_be(c->type)),
 				 is_set ? errhint("Columns of type orset always have the policy \"orset\".") :
 				 errhint("The policy \"orset\" is for columns of type orset.")));
-	if (!is_set && !sync_policy_fits(sync_policy_by_name(policy), c->type))
+	if (!is_set && !sync_policy_fits(rule->policy, c->type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
 						policy, c->name, format_type_be(c->type)),
-				 strcmp(policy, "counter") == 0 ?
-				 errhint("Counters are smallint, integer, bigint or numeric columns.") :
-				 errhint("The policies \"max\" and \"min\" need a type with a btree order.")));
-	if (strcmp(policy, "counter") != 0)
-		return;
-	if (c->is_key || c->is_generated || column == t->scope_column)
+				 errhint("%s", fitting_types(rule->policy))));
+	if ((rule->policy == POLICY_COUNTER || rule->policy == POLICY_CUSTOM ||
+		 rule->policy == POLICY_OPAQUE) &&
+		(c->is_key || c->is_generated || column == t->scope_column))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("policy \"counter\" does not fit %s column \"%s\"",
+				 errmsg("policy \"%s\" does not fit %s column \"%s\"", policy,
 						c->is_key ? "primary key" :
 						c->is_generated ? "generated" : "scope", c->name)));
+	if (rule->policy == POLICY_CUSTOM)
+	{
+		CustomFunction function;
+
+		custom_function_find(rule->function, c, &function);
+		custom_function_check_execute(&function);
+	}
+}
+
+/* For a hint: what sync_policy_fits asks of the column's type. */
+static const char *
+fitting_types(SyncPolicy policy)
+{
+	switch (policy)
+	{
+		case POLICY_COUNTER:
+			return "Counters are smallint, integer, bigint or numeric columns.";
+		case POLICY_OPAQUE:
+			return "The policy \"opaque\" is for columns of type bytea.";
+		default:
+			return "The policies \"max\" and \"min\" need a type with a btree order.";
+	}
 }
 
 /* Run a statement on the state tables. */

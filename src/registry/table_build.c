@@ -33,6 +33,7 @@
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "registry/table_build.h"
+#include "registry/table_options.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -72,7 +73,7 @@ static void describe_triggers(SyncTable *t, Oid relid,
 							  const RegistryOids *oids);
 static void index_columns(SyncTable *t, int natts);
 static int	compare_names(const void *a, const void *b, void *arg);
-static SyncPolicy policy_of(const TrackedColumn *row, Oid type,
+static void describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
 							const RegistryOids *oids);
 static SyncValueClass value_class_of(Oid type, const RegistryOids *oids);
 static bool type_needs_modes(Oid base_type, const RegistryOids *oids);
@@ -509,8 +510,8 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 	c->typlen = att->attlen;
 	c->typbyval = att->attbyval;
 	c->typalign = att->attalign;
-	c->policy = policy_of(row, att->atttypid, oids);
-	c->rule.policy = c->policy;
+	describe_rule(&c->rule, row, att->atttypid, oids);
+	c->policy = c->rule.policy;
 	c->value_class = value_class_of(att->atttypid, oids);
 	c->is_generated = att->attgenerated != '\0';
 	c->has_default = !c->is_generated &&
@@ -769,15 +770,18 @@ tracked_column_type_name(Oid type)
  * A policy that does not fit the type any more (the type was changed while no
  * event trigger ran) falls back to the type's default.
  */
-static SyncPolicy
-policy_of(const TrackedColumn *row, Oid type, const RegistryOids *oids)
+static void
+describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
+			  const RegistryOids *oids)
 {
 	int			policy = row->policy == NULL ? POLICY_LWW :
 	sync_policy_by_name(row->policy);
 
+	memset(rule, 0, sizeof(SyncRule));
 	if (type == oids->orset)
-		return POLICY_ORSET;
-	return policy >= 0 && sync_policy_fits(policy, type) ? policy : POLICY_LWW;
+		rule->policy = POLICY_ORSET;
+	else if (row->policy != NULL && policy >= 0 && sync_policy_fits(policy, type))
+		table_rule_parse(row->policy, row->options, rule);
 }
 
 bool
@@ -794,6 +798,8 @@ sync_policy_fits(SyncPolicy policy, Oid type)
 		case POLICY_MIN:
 			return OidIsValid(lookup_type_cache(type,
 												TYPECACHE_CMP_PROC)->cmp_proc);
+		case POLICY_OPAQUE:
+			return type == BYTEAOID;
 		default:
 			return true;
 	}

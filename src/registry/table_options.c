@@ -10,11 +10,12 @@
  */
 #include "postgres.h"
 
-#include "merge/decide.h"
+#include "miscadmin.h"
+#include "registry/custom_function.h"
 #include "registry/table_options.h"
 #include "utils/builtins.h"
 
-#define KNOWN_POLICIES	"\"lww\", \"orset\", \"counter\", \"max\", \"min\", \"first_writer\", \"server_wins\", \"manual\""
+#define KNOWN_POLICIES	"\"lww\", \"orset\", \"counter\", \"max\", \"min\", \"first_writer\", \"json\", \"server_wins\", \"priority\", \"manual\", \"custom\", \"opaque\""
 
 typedef struct JsonPair
 {
@@ -27,7 +28,8 @@ static char *string_value(const JsonPair *pair, const char *what);
 static char *choice(const JsonPair *pair, const char *known,
 					const char *const *values);
 static void parse_policy(const JsonPair *pair, TablePolicy *policy);
-static bool is_empty(Jsonb *options);
+static void parse_order(const JsonPair *pair, SyncRule *rule);
+static void refuse_option(const char *policy, const char *known, const char *name);
 
 void
 table_options_parse(Jsonb *json, TableOptions *options)
@@ -88,7 +90,7 @@ table_policies_parse(Jsonb *json, int *npolicies)
 	for (i = 0; i < *npolicies; i++)
 	{
 		parse_policy(&pairs[i], &policies[i]);
-		table_policy_check_options(policies[i].policy, policies[i].options);
+		table_rule_parse(policies[i].policy, policies[i].options, &policies[i].rule);
 	}
 	return policies;
 }
@@ -127,23 +129,95 @@ parse_policy(const JsonPair *pair, TablePolicy *policy)
 }
 
 void
-table_policy_check_options(const char *policy, Jsonb *options)
+table_rule_parse(const char *policy, Jsonb *options, SyncRule *rule)
 {
-	if (sync_policy_by_name(policy) < 0)
+	int			number = sync_policy_by_name(policy);
+	int			npairs;
+	JsonPair   *pairs = object_pairs(options, "options", &npairs);
+
+	if (number < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized policy \"%s\"", policy),
 				 errhint("The policies are " KNOWN_POLICIES ".")));
-	if (!is_empty(options))
+	memset(rule, 0, sizeof(SyncRule));
+	rule->policy = number;
+	for (int i = 0; i < npairs; i++)
+	{
+		if (rule->policy == POLICY_PRIORITY && strcmp(pairs[i].key, "order") == 0)
+			parse_order(&pairs[i], rule);
+		else if (rule->policy == POLICY_CUSTOM &&
+				 strcmp(pairs[i].key, "function") == 0)
+		{
+			rule->function = string_value(&pairs[i], "option");
+			custom_function_check_name(rule->function);
+		}
+		else
+			refuse_option(policy, rule->policy == POLICY_PRIORITY ? "order" :
+						  rule->policy == POLICY_CUSTOM ? "function" : NULL,
+						  pairs[i].key);
+	}
+	if (rule->policy == POLICY_PRIORITY && rule->nclasses == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("policy \"priority\" needs the option \"order\""),
+				 errhint("Write {\"order\": [\"manager\", \"worker\"]}: device classes, highest first.")));
+	if (rule->policy == POLICY_CUSTOM && rule->function == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("policy \"custom\" needs the option \"function\""),
+				 errhint("Write {\"function\": \"schema.name\"}.")));
+}
+
+/* ["manager", "worker"]: device classes, highest first. */
+static void
+parse_order(const JsonPair *pair, SyncRule *rule)
+{
+	JsonbContainer *list = pair->value.type == jbvBinary ?
+		pair->value.val.binary.data : NULL;
+	int			nclasses = list != NULL && JsonContainerIsArray(list) ?
+		JsonContainerSize(list) : 0;
+
+	if (nclasses == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a non-empty array of strings", pair->key)));
+	rule->classes = palloc(nclasses * sizeof(char *));
+	for (int i = 0; i < nclasses; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(list, i);
+
+		if (element->type != jbvString)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" must be a non-empty array of strings",
+							pair->key)));
+		CHECK_FOR_INTERRUPTS();
+		rule->classes[i] = pnstrdup(element->val.string.val, element->val.string.len);
+		for (int j = 0; j < i; j++)
+		{
+			if (strcmp(rule->classes[i], rule->classes[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("device class \"%s\" is twice in option \"%s\"",
+								rule->classes[i], pair->key)));
+		}
+	}
+	rule->nclasses = nclasses;
+}
+
+/* An option that the policy does not have; known: the one that it does, or NULL. */
+static void
+refuse_option(const char *policy, const char *known, const char *name)
+{
+	if (known == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("policy \"%s\" has no options", policy)));
-}
-
-static bool
-is_empty(Jsonb *options)
-{
-	return JB_ROOT_IS_OBJECT(options) && JB_ROOT_COUNT(options) == 0;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\" of policy \"%s\"", name, policy),
+			 errhint("Its option is \"%s\".", known)));
 }
 
 /*

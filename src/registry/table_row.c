@@ -49,6 +49,7 @@
 #define ANUM_COLUMN_TYPE_NAME		6
 #define ANUM_COLUMN_KEY_POSITION	7
 #define ANUM_COLUMN_POLICY			8
+#define ANUM_COLUMN_OPTIONS			9
 #define ANUM_COLUMN_IS_DROPPED		10
 
 #define NATTS_MAX					15
@@ -187,6 +188,7 @@ column_from_tuple(TrackedColumn *row, HeapTuple tuple, TupleDesc desc)
 	row->type_name = text_or_null(values, nulls, ANUM_COLUMN_TYPE_NAME);
 	row->key_position = int_or_zero(values, nulls, ANUM_COLUMN_KEY_POSITION);
 	row->policy = text_or_null(values, nulls, ANUM_COLUMN_POLICY);
+	row->options = DatumGetJsonbPCopy(AT(values, ANUM_COLUMN_OPTIONS));
 	row->is_dropped = DatumGetBool(AT(values, ANUM_COLUMN_IS_DROPPED));
 }
 

@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "types/hlc.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 typedef struct TrackedTable
@@ -42,6 +43,7 @@ typedef struct TrackedColumn
 	char	   *type_name;
 	int			key_position;	/* 0: not in the primary key */
 	char	   *policy;			/* NULL: the type's default */
+	Jsonb	   *options;		/* of the policy, as given */
 	bool		is_dropped;
 } TrackedColumn;
 
