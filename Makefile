@@ -18,6 +18,7 @@ SQL_PARTS = $(wildcard \
 	src/log/node.sql \
 	src/log/change_log.sql \
 	src/registry/table.sql \
+	src/registry/policy.sql \
 	src/registry/device.sql \
 	src/audit/journal.sql \
 	src/capture/capture.sql \
@@ -25,6 +26,7 @@ SQL_PARTS = $(wildcard \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
 	src/audit/views.sql \
+	src/audit/policies.sql \
 	src/worker/maintenance.sql)
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql

@@ -75,7 +75,13 @@
 #define ANUM_CONFLICT_DETECTED_AT		18
 #define ANUM_CONFLICT_RESOLVED_AT		19
 #define ANUM_CONFLICT_RESOLVED_BY		20
-#define NATTS_CONFLICT					20
+#define ANUM_CONFLICT_SHADOW_STEP		21
+#define ANUM_CONFLICT_SHADOW_POLICY		22
+#define ANUM_CONFLICT_SHADOW_DECISION	23
+#define ANUM_CONFLICT_SHADOW_VALUE		24
+#define ANUM_CONFLICT_SHADOW_ERROR		25
+#define ANUM_CONFLICT_SHADOW_IS_SAME	26
+#define NATTS_CONFLICT					26
 
 /* conflicts inserted at a time */
 #define CONFLICT_BATCH				100
@@ -99,6 +105,8 @@ static HeapTuple journal_fetch(Relation rel, Relation index,
 static JournalPosition journal_position(HeapTuple tuple, TupleDesc desc);
 static JournalRow *journal_row(HeapTuple tuple, TupleDesc desc);
 static void conflict_values(const ConflictRow *row, Datum *values, bool *nulls);
+static void conflict_shadow_values(const ConflictRow *row, Datum *values,
+								   bool *nulls);
 static void conflict_insert_batch(Relation rel, CatalogIndexState indexes,
 								  const ConflictRow *rows, int nrows);
 
@@ -454,4 +462,28 @@ conflict_values(const ConflictRow *row, Datum *values, bool *nulls)
 	values[ANUM_CONFLICT_DETECTED_AT - 1] = TimestampTzGetDatum(row->detected_at);
 	nulls[ANUM_CONFLICT_RESOLVED_AT - 1] = true;
 	nulls[ANUM_CONFLICT_RESOLVED_BY - 1] = true;
+	conflict_shadow_values(row, values, nulls);
+}
+
+static void
+conflict_shadow_values(const ConflictRow *row, Datum *values, bool *nulls)
+{
+	bool		is_watched = row->shadow_step > 0;
+	bool		is_decided = is_watched && row->shadow_decision != NULL;
+
+	values[ANUM_CONFLICT_SHADOW_STEP - 1] = Int32GetDatum(row->shadow_step);
+	nulls[ANUM_CONFLICT_SHADOW_STEP - 1] = !is_watched;
+	if (is_watched)
+		values[ANUM_CONFLICT_SHADOW_POLICY - 1] = CStringGetTextDatum(row->shadow_policy);
+	nulls[ANUM_CONFLICT_SHADOW_POLICY - 1] = !is_watched;
+	if (is_decided)
+		values[ANUM_CONFLICT_SHADOW_DECISION - 1] = CStringGetTextDatum(row->shadow_decision);
+	nulls[ANUM_CONFLICT_SHADOW_DECISION - 1] = !is_decided;
+	values[ANUM_CONFLICT_SHADOW_VALUE - 1] = JsonbPGetDatum(row->shadow_value);
+	nulls[ANUM_CONFLICT_SHADOW_VALUE - 1] = row->shadow_value == NULL;
+	if (row->shadow_error != NULL)
+		values[ANUM_CONFLICT_SHADOW_ERROR - 1] = CStringGetTextDatum(row->shadow_error);
+	nulls[ANUM_CONFLICT_SHADOW_ERROR - 1] = row->shadow_error == NULL;
+	values[ANUM_CONFLICT_SHADOW_IS_SAME - 1] = BoolGetDatum(row->shadow_is_same);
+	nulls[ANUM_CONFLICT_SHADOW_IS_SAME - 1] = !is_decided;
 }

@@ -68,6 +68,12 @@ typedef struct ConflictRow
 	pg_uuid_t	current_replica;
 	pg_uuid_t	incoming_replica;
 	TimestampTz detected_at;
+	int			shadow_step;	/* of the candidate that was watched; 0: none */
+	const char *shadow_policy;
+	const char *shadow_decision;	/* as decision, NULL: it raised an error */
+	Jsonb	   *shadow_value;	/* what a function made of both, or NULL */
+	const char *shadow_error;
+	bool		shadow_is_same; /* the cell would hold the same */
 } ConflictRow;
 
 /* A new id for a reconciliation or a conflict: a version 7 uuid, so that ids of

@@ -53,7 +53,13 @@ CREATE TABLE offline_sync.conflict (
     incoming_replica uuid,
     detected_at     timestamptz NOT NULL,
     resolved_at     timestamptz,
-    resolved_by     text
+    resolved_by     text,
+    shadow_step     int,                          -- NULL: no candidate was watched
+    shadow_policy   text,
+    shadow_decision text,                         -- as decision; NULL: it raised an error
+    shadow_value    jsonb,                        -- what it made of both
+    shadow_error    text,
+    shadow_is_same  boolean                       -- would the cell hold the same?
 );
 CREATE INDEX conflict_device ON offline_sync.conflict (device, state);
 CREATE INDEX conflict_row ON offline_sync.conflict (table_id, key);

@@ -90,7 +90,10 @@ SELECT k.conflict,
        k.incoming_value,
        k.current_hlc, k.incoming_hlc, k.current_replica, k.incoming_replica,
        k.policy, k.decision, k.state, k.reconciliation, k.device, k.seq,
-       k.detected_at, k.resolved_at, k.resolved_by
+       k.detected_at, k.resolved_at, k.resolved_by,
+       k.shadow_policy, k.shadow_decision,
+       CASE WHEN NOT t.has_row_security THEN k.shadow_value END AS shadow_value,
+       CASE WHEN NOT t.has_row_security THEN k.shadow_error END AS shadow_error
 FROM offline_sync.conflict k
 JOIN offline_sync.visible_device d ON d.device = k.device
 JOIN offline_sync.table_access t ON t.table_id = k.table_id

@@ -83,6 +83,9 @@ static void finish(ApplyState *state, ApplyResult *result, StringInfo outcomes);
 static void record(ApplyState *state, ApplyResult *result, int64 first_seq,
 				   int64 last_seq, const char *details);
 static void record_conflicts(ApplyState *state, const ApplyResult *result);
+static void record_shadow(ConflictRow *row, const ApplyConflict *conflict);
+static const char *decision_name(CellVerdict decision);
+static Jsonb *json_or_null(const char *text);
 static void refuse_delta(ApplyState *state, ApplyResult *result,
 						 const char *status, const char *reason,
 						 int sqlstate, const char *message);
@@ -651,11 +654,6 @@ record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
 static void
 record_conflicts(ApplyState *state, const ApplyResult *result)
 {
-	static const char *const decisions[] = {
-		[CELL_INCOMING] = "incoming",
-		[CELL_CURRENT] = "current",
-		[CELL_MERGED] = "merged"
-	};
 	ConflictRow *rows = palloc0(result->nconflicts * sizeof(ConflictRow));
 	int			n = 0;
 	TimestampTz now = GetCurrentTimestamp();
@@ -680,22 +678,47 @@ record_conflicts(ApplyState *state, const ApplyResult *result)
 			row->column_id = conflict->column < 0 ? 0 :
 				change->table->columns[conflict->column].column_id;
 			row->policy = conflict->policy;
-			row->decision = decisions[conflict->decision];
+			row->decision = decision_name(conflict->decision);
 			row->state = conflict->is_open ? "open" : "auto";
-			if (conflict->current_json != NULL)
-				row->current_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																		CStringGetDatum(conflict->current_json)));
-			if (conflict->incoming_json != NULL)
-				row->incoming_value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																		 CStringGetDatum(conflict->incoming_json)));
+			row->current_value = json_or_null(conflict->current_json);
+			row->incoming_value = json_or_null(conflict->incoming_json);
 			row->current_hlc = conflict->current.hlc;
 			row->current_replica = conflict->current.replica;
 			row->incoming_hlc = change->hlc;
 			row->incoming_replica = state->device->uuid;
 			row->detected_at = now;
+			if (conflict->shadow != NULL)
+				record_shadow(row, conflict);
 		}
 	}
 	conflict_insert(rows, n);
+}
+
+static void
+record_shadow(ConflictRow *row, const ApplyConflict *conflict)
+{
+	row->shadow_step = conflict->shadow->step;
+	row->shadow_policy = sync_policy_name(conflict->shadow->rule.policy);
+	if (conflict->shadow_error == NULL)
+		row->shadow_decision = decision_name(conflict->shadow_decision);
+	row->shadow_value = json_or_null(conflict->shadow_json);
+	row->shadow_error = conflict->shadow_error;
+	row->shadow_is_same = conflict->shadow_is_same;
+}
+
+static const char *
+decision_name(CellVerdict decision)
+{
+	return decision == CELL_INCOMING ? "incoming" :
+		decision == CELL_CURRENT ? "current" : "merged";
+}
+
+static Jsonb *
+json_or_null(const char *text)
+{
+	if (text == NULL)
+		return NULL;
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
 /* The whole delta is refused: nothing is taken, the fact is kept. */

@@ -9,6 +9,7 @@
  *	  apply_rows.c		lock and read the rows
  *	  apply_decide.c	decide the changes, in memory: their rows
  *	  apply_cells.c		their cells
+ *	  apply_shadow.c	what candidates for a policy would have decided
  *	  apply_seen.c		what the device had seen
  *	  apply_write.c		write what was decided
  *	  apply_report.c	corrections, outcomes, journal
@@ -95,6 +96,11 @@ typedef struct ApplyConflict
 	char	   *current_json;	/* or NULL */
 	char	   *incoming_json;
 	Stamp		current;
+	const SyncShadow *shadow;	/* the candidate that was watched, or NULL */
+	CellVerdict shadow_decision;
+	char	   *shadow_json;	/* what a function made of both, or NULL */
+	char	   *shadow_error;	/* then it decided nothing; or NULL */
+	bool		shadow_is_same; /* the cell would hold the same */
 } ApplyConflict;
 
 typedef enum RowAction
@@ -120,6 +126,7 @@ typedef struct ApplyRow
 	bool		is_news;		/* it is there, and the device may not have it */
 	RowClock   *clock;			/* NULL: never was */
 	const char *scope;			/* NULL: in none */
+	const char *rule_scope;		/* whose rules decide the cells of the change */
 	Datum		image;			/* of the tombstone there was */
 	bool		image_isnull;
 	RowAction	action;
@@ -295,8 +302,22 @@ extern void apply_merge_cells(ApplyState *state, ApplyChange *change,
 /* The rule that merges a column of the row. */
 extern const SyncRule *apply_rule(ApplyState *state, const ApplyRow *row, int column);
 
+/* Decide a cell that holds what one writer put in it, by a rule; fills in
+ * facts->comparison. */
+extern CellVerdict apply_decide_register(ApplyState *state, const SyncRule *rule,
+										 const ApplyRow *row,
+										 const ApplyCell *cell, CellFacts *facts);
+
 /* A row's value; a set that has changed is packed. */
 extern Datum apply_row_value(const ApplyRow *row, int column);
+
+/* ---- apply_shadow.c ---- */
+
+/* Note on the change's latest conflict what the column's candidate would have
+ * decided, before the cell is merged. */
+extern void apply_watch_shadow(ApplyState *state, ApplyChange *change,
+							   const ApplyRow *row, const ApplyCell *cell,
+							   const CellFacts *facts, CellVerdict verdict);
 
 /* ---- apply_seen.c ---- */
 

@@ -36,6 +36,8 @@ void
 apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			CellTally *tally)
 {
+	/* a change that moves the row is decided where it found it */
+	row->rule_scope = row->scope;
 	for (int i = 0; i < change->ncells; i++)
 	{
 		ApplyCell  *cell = &change->cells[i];
@@ -58,7 +60,7 @@ apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 const SyncRule *
 apply_rule(ApplyState *state, const ApplyRow *row, int column)
 {
-	return &row->table->columns[column].rule;
+	return sync_column_rule(&row->table->columns[column], row->rule_scope);
 }
 
 /* A cell that holds what one writer put in it. */
@@ -78,10 +80,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	facts.current = current;
 	facts.incoming = &stamp;
 	facts.is_seen = is_seen;
-	facts.comparison = compare_cell(rule->policy, column, cell,
-									row->values[cell->column],
-									row->isnull[cell->column]);
-	verdict = decide_cell(rule->policy, &facts);
+	verdict = apply_decide_register(state, rule, row, cell, &facts);
 	if (!is_seen &&
 		(row->isnull[cell->column] != cell->isnull ||
 		 (!cell->isnull &&
@@ -98,6 +97,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		apply_value_json(&theirs, column, cell->value, cell->isnull);
 		apply_add_conflict(state, change, row, cell->column,
 					 verdict, current, ours.data, theirs.data);
+		apply_watch_shadow(state, change, row, cell, &facts, verdict);
 	}
 
 	row->sent[cell->column] = &cell->sent;
@@ -128,6 +128,17 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
 		row->force = bms_add_member(row->force, cell->column);
 	tally->incoming++;
+}
+
+CellVerdict
+apply_decide_register(ApplyState *state, const SyncRule *rule, const ApplyRow *row,
+					  const ApplyCell *cell, CellFacts *facts)
+{
+	facts->comparison = compare_cell(rule->policy,
+									 &row->table->columns[cell->column], cell,
+									 row->values[cell->column],
+									 row->isnull[cell->column]);
+	return decide_cell(rule->policy, facts);
 }
 
 /* The incoming value against the stored one, for the policies that ask. */

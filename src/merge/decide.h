@@ -42,6 +42,11 @@ extern int	sync_policy_by_name(const char *name);
 	((policy) == POLICY_ORSET || (policy) == POLICY_COUNTER || \
 	 (policy) == POLICY_JSON)
 
+/* Does the policy only decide which value a cell gets?  The others say what its values
+ * are, too, and what a device may send. */
+#define SYNC_POLICY_IS_CHOICE(policy) \
+	(!SYNC_POLICY_IS_MERGED(policy) && (policy) != POLICY_OPAQUE)
+
 /* What became of a write to one cell */
 typedef enum CellVerdict
 {

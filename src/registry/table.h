@@ -46,6 +46,21 @@ typedef struct SyncRule
 	char	   *function;		/* CUSTOM: as given, schema-qualified */
 } SyncRule;
 
+/* A rule that holds for the rows of one scope */
+typedef struct SyncTrial
+{
+	char	   *scope;
+	SyncRule	rule;
+} SyncTrial;
+
+/* A rule that decides nothing: what it would decide is noted on conflicts */
+typedef struct SyncShadow
+{
+	int			step;			/* of the column's history */
+	char	   *scope;			/* NULL: for all rows */
+	SyncRule	rule;
+} SyncShadow;
+
 typedef struct SyncColumn
 {
 	int16		column_id;		/* registered id, 1.. ; never reused */
@@ -59,7 +74,10 @@ typedef struct SyncColumn
 	bool		typbyval;
 	char		typalign;
 	SyncPolicy	policy;			/* rule.policy */
-	SyncRule	rule;
+	SyncRule	rule;			/* but see sync_column_rule */
+	int			ntrials;
+	SyncTrial  *trials;			/* ascending by scope */
+	SyncShadow *shadow;			/* or NULL */
 	SyncValueClass value_class;
 	bool		is_key;
 	bool		is_generated;	/* GENERATED ALWAYS AS (expr) STORED */
@@ -144,6 +162,19 @@ extern bool sync_policy_fits(SyncPolicy policy, Oid type);
 extern int	sync_column_by_name(const SyncTable *t, const char *name, int len);
 extern int	sync_column_by_attnum(const SyncTable *t, AttrNumber attnum);
 extern int	sync_column_by_id(const SyncTable *t, int column_id);
+
+/* The trial of a scope, or else the column's rule; NULL: of a row in no scope. */
+extern const SyncRule *sync_column_trial(const SyncColumn *c, const char *scope);
+
+/* The rule for rows of a scope.  Merged and opaque columns have one for all rows. */
+static inline const SyncRule *
+sync_column_rule(const SyncColumn *c, const char *scope)
+{
+	return c->ntrials == 0 ? &c->rule : sync_column_trial(c, scope);
+}
+
+/* The rule that is watched on rows of a scope, or NULL. */
+extern const SyncShadow *sync_column_shadow(const SyncColumn *c, const char *scope);
 
 /*
  * The row clock that a NULL stands for: every column that existed when the table was

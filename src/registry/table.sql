@@ -65,13 +65,6 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION sync_disable_table(regclass)
 IS 'stop keeping a table in sync: its data stays, devices are not told; for its owner';
 
-CREATE FUNCTION sync_set_policy(relation regclass, column_name name, policy text,
-    options jsonb DEFAULT '{}') RETURNS void
-AS 'MODULE_PATHNAME', 'sync_set_policy'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION sync_set_policy(regclass, name, text, jsonb)
-IS 'choose the rule that merges a column; for the table''s owner';
-
 CREATE FUNCTION sync_tables_info(OUT table_id int, OUT table_name text, OUT relation regclass,
     OUT scope_column name, OUT policies jsonb, OUT on_delete text, OUT mode text,
     OUT consistency text, OUT audit text, OUT enabled_at timestamptz) RETURNS SETOF record

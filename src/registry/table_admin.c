@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * table_admin.c
- *	  Enabling and disabling the tracking of a table, and column policies.
+ *	  Enabling and disabling the tracking of a table.
  *
  * What changes the user's table is done by SPI as the caller, who must own it,
  * so that PostgreSQL's own rules hold; what changes the registry is done as the
@@ -25,7 +25,6 @@
 #include "log/node.h"
 #include "log/state.h"
 #include "miscadmin.h"
-#include "registry/custom_function.h"
 #include "registry/table_options.h"
 #include "registry/table_registry.h"
 #include "utils/acl.h"
@@ -38,9 +37,7 @@
 
 PG_FUNCTION_INFO_V1(sync_enable_table);
 PG_FUNCTION_INFO_V1(sync_disable_table);
-PG_FUNCTION_INFO_V1(sync_set_policy);
 
-static Relation open_own_table(Oid relid, LOCKMODE lockmode);
 static void check_owner(Oid relid);
 static void check_not_enabled(Relation rel);
 static char *default_wire_name(Relation rel);
@@ -50,11 +47,6 @@ static void register_table(int32 table_id, Relation rel, AttrNumber scope,
 static int32 register_columns(int32 table_id, Relation rel, AttrNumber scope,
 							  int *ncolumns);
 static void log_event(int32 table_id);
-static SyncTable *find_enabled(Oid relid);
-static void set_policy(const SyncTable *t, const TablePolicy *policy);
-static void check_policy(const SyncTable *t, const SyncColumn *c,
-						 const SyncRule *rule);
-static const char *fitting_types(SyncPolicy policy);
 static void execute(const char *query, int nargs, Oid *types, Datum *values);
 
 /*
@@ -82,7 +74,7 @@ sync_enable_table(PG_FUNCTION_ARGS)
 									&npolicies);
 	table_options_parse(PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3), &options);
 
-	rel = open_own_table(relid, AccessExclusiveLock);
+	rel = sync_table_open_own(relid, AccessExclusiveLock);
 	sync_table_check_trackable(rel);
 	check_not_enabled(rel);
 	if (scope != NULL)
@@ -101,9 +93,9 @@ sync_enable_table(PG_FUNCTION_ARGS)
 	log_event(table_id);
 	sync_table_invalidate(relid);
 
-	t = find_enabled(relid);
+	t = sync_table_enabled(relid);
 	for (i = 0; i < npolicies; i++)
-		set_policy(t, &policies[i]);
+		sync_policy_set_first(t, &policies[i]);
 	sync_table_invalidate(relid);
 	PG_RETURN_VOID();
 }
@@ -125,11 +117,12 @@ sync_disable_table(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("sync_disable_table()");
 	PreventCommandDuringRecovery("sync_disable_table()");
-	relation_close(open_own_table(relid, AccessExclusiveLock), NoLock);
+	relation_close(sync_table_open_own(relid, AccessExclusiveLock), NoLock);
 	table_id = sync_table_find_id(relid);
 	if (table_id == 0)
 		sync_table_not_enabled(relid);
 
+	sync_policy_end_all(table_id);
 	values[0] = Int32GetDatum(table_id);
 	SPI_connect();
 	state_become_owner(&saved);
@@ -145,40 +138,17 @@ sync_disable_table(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/*
- * sync_set_policy(relation regclass, column_name name, policy text, options jsonb)
- */
-Datum
-sync_set_policy(PG_FUNCTION_ARGS)
-{
-	Oid			relid = PG_GETARG_OID(0);
-	TablePolicy policy;
-
-	PreventCommandIfReadOnly("sync_set_policy()");
-	PreventCommandDuringRecovery("sync_set_policy()");
-
-	/* writers of the table finish before the rule changes */
-	relation_close(open_own_table(relid, ShareRowExclusiveLock), NoLock);
-	policy.column = NameStr(*PG_GETARG_NAME(1));
-	policy.policy = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	policy.options = PG_GETARG_JSONB_P(3);
-	table_rule_parse(policy.policy, policy.options, &policy.rule);
-	set_policy(find_enabled(relid), &policy);
-	sync_table_invalidate(relid);
-	PG_RETURN_VOID();
-}
-
 /* ----------
  * Before enabling
  * ----------
  */
 
 /*
- * Lock the caller's table.  Ownership is checked before the lock is asked for,
- * so that a stranger cannot stop the table's users, and again under the lock.
+ * Ownership is checked before the lock is asked for, so that a stranger cannot
+ * stop the table's users, and again under the lock.
  */
-static Relation
-open_own_table(Oid relid, LOCKMODE lockmode)
+Relation
+sync_table_open_own(Oid relid, LOCKMODE lockmode)
 {
 	Relation	rel;
 
@@ -332,101 +302,14 @@ log_event(int32 table_id)
 	change_log_add(NULL, CHANGE_LOG_EVENT, key, strlen(key));
 }
 
-/* ----------
- * Policies
- * ----------
- */
-
-static SyncTable *
-find_enabled(Oid relid)
+SyncTable *
+sync_table_enabled(Oid relid)
 {
 	SyncTable  *t = sync_table_by_relid(relid);
 
 	if (t == NULL || t->relid != relid)
 		sync_table_not_enabled(relid);
 	return t;
-}
-
-static void
-set_policy(const SyncTable *t, const TablePolicy *policy)
-{
-	Oid			types[] = {INT4OID, INT4OID, TEXTOID, JSONBOID};
-	Datum		values[lengthof(types)];
-	int			column = sync_column_by_name(t, policy->column,
-											 strlen(policy->column));
-	StateUser	saved;
-
-	if (column < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of table \"%s\" does not exist or is not kept in sync",
-						policy->column, t->table_name)));
-	check_policy(t, &t->columns[column], &policy->rule);
-
-	values[0] = Int32GetDatum(t->table_id);
-	values[1] = Int32GetDatum(t->columns[column].column_id);
-	values[2] = CStringGetTextDatum(policy->policy);
-	values[3] = JsonbPGetDatum(policy->options);
-	SPI_connect();
-	state_become_owner(&saved);
-	execute("UPDATE offline_sync.tracked_column SET policy = $3, options = $4"
-			" WHERE table_id = $1 AND column_id = $2",
-			lengthof(types), types, values);
-	state_restore_user(&saved);
-	SPI_finish();
-}
-
-/* Does the rule fit the column? */
-static void
-check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule *rule)
-{
-	const char *policy = sync_policy_name(rule->policy);
-	bool		is_set = c->value_class == VALUE_ORSET;
-	int			column = c - t->columns;
-
-	if (is_set != (rule->policy == POLICY_ORSET))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
-						policy, c->name, format_type_be(c->type)),
-				 is_set ? errhint("Columns of type orset always have the policy \"orset\".") :
-				 errhint("The policy \"orset\" is for columns of type orset.")));
-	if (!is_set && !sync_policy_fits(rule->policy, c->type))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
-						policy, c->name, format_type_be(c->type)),
-				 errhint("%s", fitting_types(rule->policy))));
-	if ((rule->policy == POLICY_COUNTER || rule->policy == POLICY_CUSTOM ||
-		 rule->policy == POLICY_OPAQUE) &&
-		(c->is_key || c->is_generated || column == t->scope_column))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("policy \"%s\" does not fit %s column \"%s\"", policy,
-						c->is_key ? "primary key" :
-						c->is_generated ? "generated" : "scope", c->name)));
-	if (rule->policy == POLICY_CUSTOM)
-	{
-		CustomFunction function;
-
-		custom_function_find(rule->function, c, &function);
-		custom_function_check_execute(&function);
-	}
-}
-
-/* For a hint: what sync_policy_fits asks of the column's type. */
-static const char *
-fitting_types(SyncPolicy policy)
-{
-	switch (policy)
-	{
-		case POLICY_COUNTER:
-			return "Counters are smallint, integer, bigint or numeric columns.";
-		case POLICY_OPAQUE:
-			return "The policy \"opaque\" is for columns of type bytea.";
-		default:
-			return "The policies \"max\" and \"min\" need a type with a btree order.";
-	}
 }
 
 /* Run a statement on the state tables. */

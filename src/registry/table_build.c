@@ -309,6 +309,7 @@ sync_table_build(const TableSource *source, MemoryContext *context,
 	{
 		ListCell   *lc;
 
+		sync_table_describe_trials(t);
 		describe_triggers(t, source->relid, source->oids);
 		foreach(lc, *partitions)
 			describe_triggers(t, lfirst_oid(lc), source->oids);

@@ -72,6 +72,9 @@ extern SyncTable *sync_table_build(const TableSource *source,
 								   const char **problem, bool *is_stale,
 								   List **partitions);
 
+/* Add the trials and shadows of the columns to a description that is complete else. */
+extern void sync_table_describe_trials(SyncTable *t);
+
 /* The primary key's attnums in order, and its index; empty where there is none. */
 typedef struct RelationKey
 {

@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "registry/table_build.h"
+#include "registry/table_options.h"
 
 /* The extension's objects; valid until the end of the transaction. */
 extern const RegistryOids *sync_table_oids(void);
@@ -35,6 +36,19 @@ extern bool sync_table_is_stale(int32 table_id);
 
 /* 55000: the table is not kept in sync. */
 extern void sync_table_not_enabled(Oid relid) pg_attribute_noreturn();
+
+/* Lock the caller's own table; raises 42501 where it is not his. */
+extern Relation sync_table_open_own(Oid relid, LOCKMODE lockmode);
+
+/* The description of a table that is kept in sync; raises where it is not. */
+extern SyncTable *sync_table_enabled(Oid relid);
+
+/* The policy that a column has from the moment its table is enabled; raises where
+ * it does not fit. */
+extern void sync_policy_set_first(const SyncTable *t, const TablePolicy *policy);
+
+/* The table is not kept in sync any more: no policy holds. */
+extern void sync_policy_end_all(int32 table_id);
 
 /* Raise where the table cannot be kept in sync. */
 extern void sync_table_check_trackable(Relation rel);

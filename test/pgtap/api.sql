@@ -29,6 +29,7 @@ INSERT INTO promised VALUES
     ('sync_disable_table', 'relation regclass', 'void', 'v', true),
     ('sync_set_policy', 'relation regclass, column_name name, policy text, options jsonb DEFAULT ''{}''::jsonb',
      'void', 'v', true),
+    ('sync_revert_policy', 'relation regclass, column_name name', 'void', 'v', true),
     ('sync_register_device',
      'device uuid, scopes text[] DEFAULT ''{""}''::text[], owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole, label text DEFAULT NULL::text, public_key bytea DEFAULT NULL::bytea, class text DEFAULT NULL::text',
      'uuid', 'v', false),
@@ -89,7 +90,9 @@ SELECT is((SELECT string_agg(format('%s %s', a.attname, format_type(a.atttypid, 
           v.columns, 'columns of ' || v.name)
 FROM (VALUES
     ('sync_devices', 'device uuid, label text, class text, owner text, status text, scopes text[], acked_seq bigint, seen version_vector, last_push_at timestamp with time zone, last_ack_at timestamp with time zone, lag_changes bigint, lag interval, open_conflicts bigint, pending bigint'),
-    ('sync_conflicts', 'conflict uuid, table_name text, key jsonb, column_name text, scope text, current_value jsonb, incoming_value jsonb, current_hlc hlc, incoming_hlc hlc, current_replica uuid, incoming_replica uuid, policy text, decision text, state text, reconciliation uuid, device uuid, seq bigint, detected_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text'),
+    ('sync_conflicts', 'conflict uuid, table_name text, key jsonb, column_name text, scope text, current_value jsonb, incoming_value jsonb, current_hlc hlc, incoming_hlc hlc, current_replica uuid, incoming_replica uuid, policy text, decision text, state text, reconciliation uuid, device uuid, seq bigint, detected_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text, shadow_policy text, shadow_decision text, shadow_value jsonb, shadow_error text'),
+    ('sync_policies', 'table_name text, column_name text, scope text, policy text, options jsonb, state text, set_by text, set_at timestamp with time zone, ended_by text, ended_at timestamp with time zone, step integer'),
+    ('sync_shadow_report', 'table_name text, column_name text, policy text, options jsonb, scope text, state text, set_at timestamp with time zone, conflicts bigint, same bigint, different bigint, errors bigint'),
     ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text'),
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
@@ -138,7 +141,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_resolve_conflict,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_resolve_conflict,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');

@@ -29,7 +29,10 @@ old(q{
 	CREATE TABLE meeting (id uuid PRIMARY KEY, obsolete text, title text, place text, seats int NOT NULL DEFAULT 0,
 						  people orset NOT NULL DEFAULT '{}', team text NOT NULL);
 	INSERT INTO meeting SELECT md5(n::text)::uuid, 'x', 'meeting ' || n, 'here', 10, '{}', 'red' FROM generate_series(1, 30) n;
-	SELECT sync_enable_table('meeting', 'team', '{"seats": "counter"}');
+	SELECT sync_enable_table('meeting', 'team', '{"seats": "counter", "place": "first_writer"}');
+	SELECT sync_set_policy('meeting', 'place', 'lww');
+	SELECT sync_set_policy('meeting', 'title', 'manual', '{"scope": "blue"}');
+	SELECT sync_set_policy('meeting', 'title', 'max', '{"shadow": true}');
 });
 old("SELECT sync_register_device('$uuid[$_]', '{red}')") for 1 .. 3;
 my $id = old('SELECT md5($$1$$)');
@@ -65,7 +68,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('new')
 my $content = 'SELECT md5(string_agg(t::text, E\'\n\' ORDER BY id)) FROM gathering t';
 is(new($content), old($content), 'rows with their row clocks');
 # tracked_column says where its columns are in this very database: leave that out
-for my $table (qw(device device_scope tracked_table change_log tombstone journal conflict node),
+for my $table (qw(device device_scope tracked_table column_policy change_log tombstone journal conflict node),
 	'(SELECT table_id, column_id, column_name, type_name, key_position, policy, options, is_dropped FROM offline_sync.tracked_column)')
 {
 	my $q = "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM " . ($table =~ /^\(/ ? $table : "offline_sync.$table") . ' t';
@@ -75,6 +78,12 @@ isnt(new('SELECT sync_node()'), old('SELECT sync_node()'), 'the copy is another 
 is( new("SELECT string_agg(column_name, ',' ORDER BY column_name) FROM gathering, row_clock_entries('gathering', _sync) WHERE id = '$id'"),
 	old("SELECT string_agg(column_name, ',' ORDER BY column_name) FROM gathering, row_clock_entries('gathering', _sync) WHERE id = '$id'"),
 	'row clocks name the same columns');
+
+my $policies = "SELECT string_agg(concat_ws(' ', column_name, scope, policy, state), ', ' ORDER BY column_name, step) FROM sync_policies";
+is(new($policies), 'room first_writer replaced, room lww active, seats counter active, title blue manual trial, title max shadow',
+	'policies and their history');
+new(q{SELECT sync_revert_policy('gathering', 'title'); SELECT sync_revert_policy('gathering', 'title')});
+like(new($policies), qr/title blue manual reverted, title max reverted/, 'and the way back');
 
 # --- devices carry on ---
 $_->{dbname} = 'new' for $device, $behind;
