@@ -291,9 +291,11 @@ decode_row(DeltaReader *reader, DeltaChange *change)
 	if (problem == NULL && (change->kind == DELTA_CHANGE_INSERT ||
 							change->kind == DELTA_CHANGE_UPDATE))
 		problem = decode_cells(reader, &change->ncells, change->nkeys);
+	if (problem != NULL)
+		return problem;
 	change->keys = reader->cells;
 	change->cells = reader->cells + change->nkeys;
-	return problem;
+	return NULL;
 }
 
 /* Decode keys or cells into the reader's array from "first" on. */
