@@ -20,6 +20,7 @@ SQL_PARTS = $(wildcard \
 	src/registry/table.sql \
 	src/registry/policy.sql \
 	src/registry/device.sql \
+	src/registry/intent.sql \
 	src/audit/journal.sql \
 	src/capture/capture.sql \
 	src/merge/apply.sql \

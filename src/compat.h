@@ -19,6 +19,12 @@
 
 /* 16 has one function for all kinds of objects */
 #if PG_VERSION_NUM >= 160000
+#define pg_proc_ownercheck(proc, role) \
+	object_ownercheck(ProcedureRelationId, proc, role)
+#define pg_proc_aclcheck(proc, role, mode) \
+	object_aclcheck(ProcedureRelationId, proc, role, mode)
+#define pg_namespace_aclcheck(nsp, role, mode) \
+	object_aclcheck(NamespaceRelationId, nsp, role, mode)
 #define pg_class_ownercheck(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
 #define pg_proc_aclcheck(proc, role, mode) \

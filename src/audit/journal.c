@@ -42,13 +42,14 @@
 #define ANUM_JOURNAL_LAST_SEQ		4
 #define ANUM_JOURNAL_NODE			5
 #define ANUM_JOURNAL_XID			6
-#define ANUM_JOURNAL_RECEIVED_AT	7
-#define ANUM_JOURNAL_ROLE			8
-#define ANUM_JOURNAL_STATUS			9
-#define ANUM_JOURNAL_DELTA			10
-#define ANUM_JOURNAL_OUTCOMES		11
-#define ANUM_JOURNAL_DETAILS		12
-#define NATTS_JOURNAL				12
+#define ANUM_JOURNAL_IS_TOLD		7
+#define ANUM_JOURNAL_RECEIVED_AT	8
+#define ANUM_JOURNAL_ROLE			9
+#define ANUM_JOURNAL_STATUS			10
+#define ANUM_JOURNAL_DELTA			11
+#define ANUM_JOURNAL_OUTCOMES		12
+#define ANUM_JOURNAL_DETAILS		13
+#define NATTS_JOURNAL				13
 
 /* offline_sync.journal_forgotten */
 #define ANUM_FORGOTTEN_NODE			1
@@ -152,6 +153,7 @@ journal_insert(const JournalRow *row)
 	values[ANUM_JOURNAL_LAST_SEQ - 1] = Int64GetDatum(is_stored ? row->last_seq : 0);
 	values[ANUM_JOURNAL_NODE - 1] = Int32GetDatum(row->node);
 	values[ANUM_JOURNAL_XID - 1] = PositionGetDatum(row->xid);
+	values[ANUM_JOURNAL_IS_TOLD - 1] = BoolGetDatum(row->is_told);
 	values[ANUM_JOURNAL_RECEIVED_AT - 1] = TimestampTzGetDatum(row->received_at);
 	values[ANUM_JOURNAL_ROLE - 1] = CStringGetTextDatum(row->role);
 	values[ANUM_JOURNAL_STATUS - 1] = CStringGetTextDatum(row->status);
@@ -223,6 +225,8 @@ journal_position(HeapTuple tuple, TupleDesc desc)
 											   desc, &isnull));
 	position.xid = DatumGetPosition(heap_getattr(tuple, ANUM_JOURNAL_XID,
 												 desc, &isnull));
+	position.is_told = DatumGetBool(heap_getattr(tuple, ANUM_JOURNAL_IS_TOLD,
+												 desc, &isnull));
 	return position;
 }
 
@@ -241,6 +245,7 @@ journal_row(HeapTuple tuple, TupleDesc desc)
 	row->last_seq = DatumGetInt64(values[ANUM_JOURNAL_LAST_SEQ - 1]);
 	row->node = DatumGetInt32(values[ANUM_JOURNAL_NODE - 1]);
 	row->xid = DatumGetPosition(values[ANUM_JOURNAL_XID - 1]);
+	row->is_told = DatumGetBool(values[ANUM_JOURNAL_IS_TOLD - 1]);
 	row->received_at = DatumGetTimestampTz(values[ANUM_JOURNAL_RECEIVED_AT - 1]);
 	row->role = TextDatumGetCString(values[ANUM_JOURNAL_ROLE - 1]);
 	row->status = TextDatumGetCString(values[ANUM_JOURNAL_STATUS - 1]);
@@ -253,6 +258,36 @@ journal_row(HeapTuple tuple, TupleDesc desc)
 	row->details = (Jsonb *)
 		PG_DETOAST_DATUM_COPY(values[ANUM_JOURNAL_DETAILS - 1]);
 	return row;
+}
+
+void
+journal_set_untold(const JournalRow *row)
+{
+	Relation	rel = state_open("journal", RowExclusiveLock);
+	Relation	index = index_open(state_index("journal_device"), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HeapTuple	tuple = journal_fetch(rel, index, &row->device, row->last_seq,
+									  snapshot);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[NATTS_JOURNAL];
+		bool		nulls[NATTS_JOURNAL];
+		bool		replace[NATTS_JOURNAL] = {false};
+		HeapTuple	changed;
+
+		values[ANUM_JOURNAL_IS_TOLD - 1] = BoolGetDatum(false);
+		nulls[ANUM_JOURNAL_IS_TOLD - 1] = false;
+		replace[ANUM_JOURNAL_IS_TOLD - 1] = true;
+		changed = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
+									replace);
+		CatalogTupleUpdate(rel, &changed->t_self, changed);
+		heap_freetuple(changed);
+		heap_freetuple(tuple);
+	}
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
 }
 
 JournalScan *

@@ -36,6 +36,7 @@ typedef struct JournalRow
 	DeltaData  *delta;			/* as received, an overlap included */
 	Jsonb	   *outcomes;		/* array: changes that did not simply apply */
 	Jsonb	   *details;		/* array for the audit: see views.sql */
+	bool		is_told;		/* the answer told all that it wrote */
 } JournalRow;
 
 /* Where the changes first_seq .. last_seq of a device were stored. */
@@ -45,6 +46,7 @@ typedef struct JournalPosition
 	int64		last_seq;
 	int32		node;			/* 0: not known */
 	uint64		xid;
+	bool		is_told;
 } JournalPosition;
 
 /* A cell, or a row, for which two concurrent writes met. */
@@ -89,6 +91,9 @@ extern void journal_insert(const JournalRow *row);
  * where there is none, or none any more. */
 extern JournalRow *journal_find(const pg_uuid_t *device, int64 seq,
 								Snapshot snapshot);
+
+/* Its answer is given again, and does not tell all that it wrote. */
+extern void journal_set_untold(const JournalRow *row);
 
 /*
  * A device's stored ranges from the one with the largest last_seq <= from_seq

@@ -8,6 +8,7 @@ CREATE TABLE offline_sync.journal (
     last_seq        bigint      NOT NULL,         -- 0: nothing was stored
     node            int         NOT NULL,         -- position
     xid             xid8        NOT NULL,
+    is_told         boolean     NOT NULL DEFAULT true, -- the answer told all that was written there
     received_at     timestamptz NOT NULL,
     role            text        NOT NULL,
     status          text        NOT NULL,

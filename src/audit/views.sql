@@ -109,7 +109,10 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
        a.scope,
        c.table_name, c.key,
        c.kind AS operation,
-       c.changes AS incoming,
+       CASE WHEN c.kind = 'intent'
+            THEN coalesce(c.changes OPERATOR(pg_catalog.->) 'args', '{}')
+            ELSE c.changes
+       END AS incoming,
        CASE WHEN NOT coalesce(t.has_row_security, false) THEN a.previous END AS previous,
        coalesce(a.hlc, c.hlc) AS incoming_hlc,
        a.previous_stamps, a.policy,
@@ -117,16 +120,32 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
                 CASE WHEN j.last_seq < j.first_seq THEN j.status ELSE 'applied' END) AS outcome,
        coalesce(a.reason, o.reason,
                 CASE WHEN j.last_seq < j.first_seq
-                     THEN j.outcomes OPERATOR(pg_catalog.#>>) '{0,reason}' END) AS reason
+                     THEN j.outcomes OPERATOR(pg_catalog.#>>) '{0,reason}' END) AS reason,
+       CASE WHEN c.kind = 'intent'
+            THEN c.changes OPERATOR(pg_catalog.->>) 'intent' END AS intent,
+       o.result,
+       CASE WHEN a.wrote IS NOT NULL
+            THEN pg_catalog.jsonb_build_object(
+                     'count', a.wrote OPERATOR(pg_catalog.->) 'count',
+                     'rows',
+                     (SELECT coalesce(pg_catalog.jsonb_agg(
+                                 pg_catalog.jsonb_build_array(w.wire_name, r.named[1])
+                                 ORDER BY r.place), '[]')
+                      FROM pg_catalog.jsonb_array_elements(a.wrote OPERATOR(pg_catalog.->) 'rows')
+                           WITH ORDINALITY AS r (named, place)
+                      JOIN offline_sync.table_access w ON w.table_id = r.named[0]::int
+                      WHERE w.is_readable AND NOT w.has_row_security AND w.audit <> 'off'))
+       END AS wrote,
+       CASE WHEN c.kind = 'intent' THEN coalesce(a.message, o.message) END AS error
 FROM offline_sync.journal j
 JOIN offline_sync.visible_device d ON d.device = j.device
 CROSS JOIN LATERAL delta_changes(j.delta) c
 LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.details)
           AS a(seq bigint, scope text, policy text, outcome text, reason text,
-               hlc hlc, previous jsonb, previous_stamps jsonb)
+               hlc hlc, previous jsonb, previous_stamps jsonb, message text, wrote jsonb)
        ON a.seq = c.seq
 LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.outcomes)
-          AS o(seq bigint, outcome text, reason text)
+          AS o(seq bigint, outcome text, reason text, message text, result jsonb)
        ON o.seq = c.seq
 LEFT JOIN offline_sync.table_access t
        ON t.wire_name = c.table_name AND t.is_enabled

@@ -63,6 +63,7 @@ struct ChangeLogScan
 static bool same_scope(const text *a, const text *b);
 static text *share_scope(const PendingLevel *level, const text *scope);
 static int	compare_entries(const void *a, const void *b);
+static int	compare_logged_rows(const void *a, const void *b);
 
 static int	count_shared(const PendingEntry *entry, int n);
 static bytea *share_keys(const PendingEntry *entry, int n);
@@ -136,6 +137,55 @@ change_log_collect(PendingLevel *level, const PendingEntry *entry)
 	pending_index_add(level->context, &level->entry_index, level->entries,
 					  sizeof(PendingEntry), level->nentries);
 	MemoryContextSwitchTo(old_context);
+}
+
+void
+change_log_watch_begin(void)
+{
+	(void) pending_stack();
+}
+
+int64
+change_log_watch_end(LoggedRow **rows, int *nrows)
+{
+	PendingLevel *level = pending_top();
+	int64		result = level->nwritten;
+	int			n = 0;
+
+	*rows = palloc(Max(level->nentries, 1) * sizeof(LoggedRow));
+	for (int i = 0; i < level->nentries; i++)
+	{
+		PendingEntry *entry = &level->entries[i];
+		LoggedRow  *row = &(*rows)[n];
+
+		if (entry->table_id == CHANGE_LOG_EVENT)
+			continue;
+		row->table_id = entry->table_id;
+		row->scope = text_to_cstring(entry->scope);
+		row->keylen = VARSIZE(entry->key) - VARHDRSZ;
+		row->key = memcpy(palloc(Max(row->keylen, 1)), VARDATA(entry->key),
+						  row->keylen);
+		n++;
+	}
+	qsort(*rows, n, sizeof(LoggedRow), compare_logged_rows);
+	*nrows = n;
+	pending_unstack();
+	return result + n;
+}
+
+static int
+compare_logged_rows(const void *a, const void *b)
+{
+	const LoggedRow *x = a;
+	const LoggedRow *y = b;
+	int			result;
+
+	if (x->table_id != y->table_id)
+		return x->table_id < y->table_id ? -1 : 1;
+	result = memcmp(x->key, y->key, Min(x->keylen, y->keylen));
+	if (result == 0 && x->keylen != y->keylen)
+		result = x->keylen < y->keylen ? -1 : 1;
+	return result != 0 ? result : strcmp(x->scope, y->scope);
 }
 
 /* Write a level's entries as one part. */

@@ -30,6 +30,25 @@
 extern void change_log_add(const char *scope, int32 table_id,
 						   const char *key, int keylen);
 
+/* A row, in a scope, that was logged */
+typedef struct LoggedRow
+{
+	int32		table_id;
+	const char *scope;
+	const char *key;
+	int			keylen;
+} LoggedRow;
+
+/*
+ * Watch what is logged between begin and end, which are called in the same
+ * subtransaction; an error ends the watch, too.  The result is the number of
+ * entries (rows, once for each scope).  Where it is less than CHANGE_LOG_PART,
+ * *rows has them all, *nrows, sorted by table and key, palloc'd; else, or where
+ * they take very much memory, *nrows is less than the result and they are not all.
+ */
+extern void change_log_watch_begin(void);
+extern int64 change_log_watch_end(LoggedRow **rows, int *nrows);
+
 /*
  * Record a deletion: the tombstone replaces an older one of the same key.  The
  * deletes of that one's floor which the clock's maker did not know of are taken

@@ -30,6 +30,7 @@
 static PendingLevel *top_level = NULL;
 static int32 next_part = 0;		/* the number of the next part that is written */
 
+static PendingLevel *level_push(int nest_level);
 static bool level_is_full(const PendingLevel *level, int more);
 static void level_write(PendingLevel *level);
 static void level_empty(PendingLevel *level, const PendingTombstone *held,
@@ -53,20 +54,49 @@ pending_level(void)
 	PendingLevel *level = top_level;
 
 	if (level == NULL || level->nest_level < nest_level)
-	{
-		pending_init();
-		(void) sync_node_id();	/* fix the identity, register it if need be */
-		level = MemoryContextAllocZero(TopTransactionContext,
-									   sizeof(PendingLevel));
-		level->context = AllocSetContextCreate(TopTransactionContext,
-											   "offline_sync pending",
-											   ALLOCSET_DEFAULT_SIZES);
-		level->nest_level = nest_level;
-		level->parent = top_level;
-		top_level = level;
-	}
+		level = level_push(nest_level);
 	else if (level_is_full(level, 0))
 		level_write(level);
+	return level;
+}
+
+PendingLevel *
+pending_stack(void)
+{
+	return level_push(GetCurrentTransactionNestLevel());
+}
+
+void
+pending_unstack(void)
+{
+	PendingLevel *level = top_level;
+	PendingLevel *below = level->parent;
+
+	Assert(level->nest_level == GetCurrentTransactionNestLevel());
+	if (below == NULL || below->nest_level < level->nest_level)
+		return;					/* it is the subtransaction's only one */
+	if (level_is_full(below, Max(level->nentries, level->ntombstones)))
+		level_write(below);
+	level_merge(below, level);
+	top_level = below;
+	MemoryContextDelete(level->context);
+	pfree(level);
+}
+
+static PendingLevel *
+level_push(int nest_level)
+{
+	PendingLevel *level;
+
+	pending_init();
+	(void) sync_node_id();		/* fix the identity, register it if need be */
+	level = MemoryContextAllocZero(TopTransactionContext, sizeof(PendingLevel));
+	level->context = AllocSetContextCreate(TopTransactionContext,
+										   "offline_sync pending",
+										   ALLOCSET_DEFAULT_SIZES);
+	level->nest_level = nest_level;
+	level->parent = top_level;
+	top_level = level;
 	return level;
 }
 
@@ -143,6 +173,7 @@ level_empty(PendingLevel *level, const PendingTombstone *held, int nheld)
 	MemoryContext old_content = level->context;
 	int			i;
 
+	level->nwritten += level->nentries;
 	level->nentries = level->maxentries = 0;
 	level->entries = NULL;
 	level->ntombstones = level->maxtombstones = 0;
@@ -173,6 +204,7 @@ level_merge(PendingLevel *into, const PendingLevel *from)
 		change_log_collect(into, &from->entries[i]);
 	for (i = 0; i < from->ntombstones; i++)
 		tombstone_collect(into, &from->tombstones[i]);
+	into->nwritten += from->nwritten;
 }
 
 static void
@@ -237,9 +269,13 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId subid,
 			level_merge(parent, level);
 			/* FALLTHROUGH */
 		case SUBXACT_EVENT_ABORT_SUB:
-			top_level = parent;
-			MemoryContextDelete(level->context);
-			pfree(level);
+			while (top_level != NULL && top_level->nest_level >= nest_level)
+			{
+				level = top_level;
+				top_level = level->parent;
+				MemoryContextDelete(level->context);
+				pfree(level);
+			}
 			break;
 		default:
 			break;

@@ -53,6 +53,7 @@ typedef struct PendingLevel
 	int			maxentries;
 	PendingEntry *entries;
 	PendingIndex entry_index;
+	int64		nwritten;		/* entries that were written out before these */
 
 	int			ntombstones;
 	int			maxtombstones;
@@ -66,6 +67,14 @@ extern PendingLevel *pending_top(void);
 /* The current subtransaction's level, made where there is none; written out
  * first where it is full. */
 extern PendingLevel *pending_level(void);
+
+/*
+ * A level of its own for what is collected from now on in this very
+ * subtransaction.  With pending_unstack() it passes to the level below it; an
+ * error does away with both.
+ */
+extern PendingLevel *pending_stack(void);
+extern void pending_unstack(void);
 
 /* Enter the last of nmembers members, which begin with their hash. */
 extern void pending_index_add(MemoryContext context, PendingIndex *index,

@@ -76,6 +76,8 @@ static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
 static bool run_batch(ApplyState *state, int from, int to, bool only_lock,
 					  ErrorData **error);
+static void run_segments(ApplyState *state, int from, int to);
+static bool has_changes(ApplyState *state, int from, int to);
 static void keep_scopes(ApplyState *state, int from, int to);
 static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
 static void fall_together(ApplyState *state);
@@ -168,6 +170,7 @@ apply_delta(ApplyState *state, ApplyResult *result)
 
 	state->scopes = sync_device_scopes(&state->device->uuid, NULL,
 									   &state->nscopes);
+	state->reconciliation = &result->reconciliation;
 	state->seen = state->reader.header.context;
 	state->seen_own_seq = vv_max_counter(state->seen, &state->device->uuid);
 	state->last_seq = state->reader.header.first_seq +
@@ -291,6 +294,13 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 			return true;
 		}
 		result->reconciliation = stored->reconciliation;
+
+		/* the answer has no more of what its handler wrote */
+		if (state->changes[i].delta.kind == DELTA_CHANGE_INTENT && stored->is_told)
+		{
+			journal_set_untold(stored);
+			stored->is_told = false;
+		}
 	}
 	UnregisterSnapshot(snapshot);
 
@@ -511,10 +521,13 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
+	Hlc			intents_began = state->intents_began;
+	Size		result_bytes = state->result_bytes;
 	volatile bool success = true;
 
 	MemoryContextReset(state->batch_context);
 	state->failed_change = -1;
+	state->segment = from;
 	state->met_race = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -523,11 +536,11 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	{
 		SPI_connect();
 		MemoryContextSwitchTo(state->batch_context);
-		apply_read_rows(state, from, to);
-		if (!only_lock)
+		if (only_lock)
+			apply_read_rows(state, from, to);
+		else
 		{
-			apply_decide(state, from, to);
-			apply_remember_rows(state);
+			run_segments(state, from, to);
 			keep_scopes(state, from, to);
 		}
 		SPI_finish();
@@ -541,6 +554,8 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		keep_scopes(state, from, to);	/* of memory that goes now */
 		RollbackAndReleaseCurrentSubTransaction();
 		write_set_clear();
+		state->intents_began = intents_began;
+		state->result_bytes = result_bytes;
 		if (!apply_error_is_outcome(*error))
 			ReThrowError(*error);
 		success = false;
@@ -549,6 +564,58 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
 	return success;
+}
+
+/*
+ * An intent is a barrier: what stands before it is written when its handler runs,
+ * and what comes after it reads its rows anew.  All rows are locked first all the
+ * same, in order.
+ */
+static void
+run_segments(ApplyState *state, int from, int to)
+{
+	List	   *rows = NIL;
+	ListCell   *lc;
+	int			intent = to;
+
+	if (state->has_intents)
+		intent = apply_next_intent(state, from, to);
+	if (intent < to && has_changes(state, intent, to))
+		apply_read_rows(state, from, to);
+	for (;;)
+	{
+		state->segment = from;
+		if (from < intent)
+		{
+			apply_read_rows(state, from, intent);
+			apply_decide(state, from, intent);
+			rows = lappend(rows, state->rows);
+		}
+		if (intent == to)
+			break;
+		apply_call_intent(state, intent);
+		from = intent + 1;
+		intent = apply_next_intent(state, from, to);
+	}
+
+	/* once nothing can fail any more */
+	foreach(lc, rows)
+	{
+		state->rows = lfirst(lc);
+		apply_remember_rows(state);
+	}
+}
+
+/* Are any of these changes about rows? */
+static bool
+has_changes(ApplyState *state, int from, int to)
+{
+	for (int i = from; i < to; i++)
+	{
+		if (!state->changes[i].is_refused && state->changes[i].table != NULL)
+			return true;
+	}
+	return false;
 }
 
 /* The scopes that the decisions noted are in the batch's memory: copy them. */
@@ -570,7 +637,8 @@ refuse_unit(ApplyState *state, int unit, const ErrorData *edata)
 {
 	int			first = state->unit_start[unit];
 	int			last = state->unit_start[unit + 1];
-	int			culprit = state->failed_change >= 0 ? state->failed_change : first;
+	int			culprit = state->failed_change >= 0 ? state->failed_change :
+	Max(first, Min(state->segment, last - 1));
 
 	for (int i = first; i < last; i++)
 	{
@@ -607,10 +675,11 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		if (change->outcome == OUTCOME_REJECTED)
 			apply_remember_change(state, change);
 		apply_append_outcome(outcomes, change);
-		apply_append_detail(&details, change);
+		apply_append_detail(state, &details, change);
 	}
 
 	apply_note_deletions(state);
+	apply_tell_intents(state);
 
 	SPI_connect();
 	MemoryContextSwitchTo(state->context);
@@ -648,6 +717,7 @@ record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
 	row.delta = unconstify(DeltaData *, state->delta);
 	row.outcomes = result->outcomes;
 	row.details = json_array(details);
+	row.is_told = !state->is_untold;
 	journal_insert(&row);
 }
 

@@ -12,6 +12,7 @@
  *	  apply_shadow.c	what candidates for a policy would have decided
  *	  apply_seen.c		what the device had seen
  *	  apply_write.c		write what was decided
+ *	  apply_intent.c	call the handlers of intents
  *	  apply_report.c	corrections, outcomes, journal
  *
  * Memory: state->context lives for the call and holds the changes; a batch's rows
@@ -29,10 +30,12 @@
 #include "merge/decide.h"
 #include "nodes/pg_list.h"
 #include "registry/device.h"
+#include "registry/intent.h"
 #include "registry/table.h"
 #include "types/delta.h"
 #include "types/orset.h"
 #include "utils/hsearch.h"
+#include "utils/jsonb.h"
 
 typedef enum ChangeOutcome
 {
@@ -60,6 +63,18 @@ typedef struct RowRef
 	const char *key_bytes;
 } RowRef;
 
+/* An intent; all but the first two: what its handler did */
+typedef struct ApplyIntent
+{
+	const SyncIntent *registered;
+	Jsonb	   *args;
+	char	   *result;			/* JSON, or NULL */
+	int64		nwrote;			/* rows (log entries, if not complete) */
+	bool		is_complete;	/* rows has all of them */
+	LoggedRow  *rows;			/* by table and key */
+	int			nrows;
+} ApplyIntent;
+
 /* A new change and what became of it */
 typedef struct ApplyChange
 {
@@ -72,6 +87,7 @@ typedef struct ApplyChange
 	RowRef		ref;
 	int			ncells;
 	ApplyCell  *cells;
+	ApplyIntent *intent;		/* NULL: it is about a row, or not known */
 
 	bool		is_refused;		/* before any batch: unknown name, bad value */
 	ChangeOutcome outcome;
@@ -161,6 +177,8 @@ typedef struct TouchedRow
 	bool		check_presence;
 	bool		is_news;		/* the device may not have the row */
 	bool		is_recalled;	/* the device may not know what became of it */
+	bool		by_intent;		/* a handler wrote it */
+	bool		is_unasked;		/* ... and the device did not name it */
 	bool		device_deleted; /* the device's last word on it: it should be
 								 * gone */
 	Bitmapset  *mentioned;
@@ -230,7 +248,21 @@ typedef struct ApplyState
 	List	   *pending_deletes;	/* table ids (int list) with unwritten
 									 * deletes */
 	int			failed_change;	/* index: the decision refused it, or -1 */
+	int			segment;		/* index: from here on no intent was called
+								 * yet */
 	bool		met_race;		/* a row appeared between read and write */
+
+	/* intents */
+	const pg_uuid_t *reconciliation;
+	HTAB	   *intents;		/* names looked up; NULL: none yet */
+	bool		has_intents;	/* handlers to be called */
+	Hlc			intents_began;	/* when the first one was; HLC_MIN: not yet */
+	Size		result_bytes;	/* of all results so far */
+	int			ntold;			/* rows told because handlers wrote them */
+	Size		told_bytes;
+	int			nnamed;			/* rows named in the audit */
+	bool		is_untold;		/* the answer lacks something that handlers
+								 * wrote */
 
 	HTAB	   *touched;		/* RowRef -> TouchedRow */
 	bool		any_triggers;	/* of users, on any table touched */
@@ -325,6 +357,9 @@ extern void apply_watch_shadow(ApplyState *state, ApplyChange *change,
 extern bool apply_stamp_is_seen(ApplyState *state, const ApplyRow *row,
 								const Stamp *stamp);
 extern bool apply_write_is_seen(ApplyState *state, const Stamp *stamp);
+
+/* Has it been told of the write?  (What its own intents just did it has not.) */
+extern bool apply_write_is_told(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);
 
@@ -338,7 +373,26 @@ extern void apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
 /* Write the pending actions of all rows of the batch. */
 extern void apply_write(ApplyState *state);
 
+/* ---- apply_intent.c ---- */
+
+extern void apply_resolve_intent(ApplyState *state, ApplyChange *change);
+extern int	apply_next_intent(const ApplyState *state, int from, int to);
+extern void apply_call_intent(ApplyState *state, int index);
+extern bool apply_intent_wrote(const ApplyState *state, const Stamp *stamp);
+extern void apply_tell_intents(ApplyState *state);
+extern bool apply_is_gone(ApplyState *state, const TouchedRow *row);
+extern void apply_append_wrote(ApplyState *state, StringInfo buf,
+							   const ApplyIntent *intent);
+
 /* ---- apply_report.c ---- */
+
+/* The entry of a row in state->touched, made where there is none; ref's and key's
+ * memory must live as long as the call. */
+extern TouchedRow *apply_touch_row(ApplyState *state, const RowRef *ref,
+								   SyncTable *table, const Datum *key);
+
+/* May the device pull this scope?  NULL: no. */
+extern bool apply_may_pull(ApplyState *state, const char *scope);
 
 extern void apply_remember_rows(ApplyState *state);
 extern void apply_remember_change(ApplyState *state, const ApplyChange *change);
@@ -347,7 +401,8 @@ extern void apply_note_deletions(ApplyState *state);
 extern void apply_log_touched(ApplyState *state);
 extern DeltaData *apply_corrections(ApplyState *state);
 extern void apply_append_outcome(StringInfo buf, const ApplyChange *change);
-extern void apply_append_detail(StringInfo buf, const ApplyChange *change);
+extern void apply_append_detail(ApplyState *state, StringInfo buf,
+								const ApplyChange *change);
 extern void apply_value_json(StringInfo buf, SyncColumn *column,
 							 Datum value, bool isnull);
 extern void apply_sent_json(StringInfo buf, const ApplyChange *change);

@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "log/node.h"
 #include "merge/apply.h"
+#include "offline_sync.h"
 #include "registry/row_fetch.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
@@ -37,14 +38,12 @@ typedef struct Reread
 	DeltaWriter *writer;
 } Reread;
 
-static TouchedRow *touch(ApplyState *state, const RowRef *ref, SyncTable *table,
-						 const Datum *key);
 static bool needs_reread(ApplyState *state, const TouchedRow *row);
 static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
+static bool has_room(ApplyState *state);
 static bool is_known_row(ApplyState *state, const RowClock *clock);
-static bool may_pull(ApplyState *state, const char *scope);
 static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
@@ -64,7 +63,7 @@ apply_remember_rows(ApplyState *state)
 	hash_seq_init(&status, state->rows);
 	while ((row = hash_seq_search(&status)) != NULL)
 	{
-		TouchedRow *touched = touch(state, &row->ref, row->table, row->key);
+		TouchedRow *touched = apply_touch_row(state, &row->ref, row->table, row->key);
 		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
 
 		touched->was_inserted |= row->was_inserted;
@@ -119,7 +118,7 @@ apply_remember_change(ApplyState *state, const ApplyChange *change)
 
 	if (change->table == NULL || change->ref.key_bytes == NULL)
 		return;
-	row = touch(state, &change->ref, change->table, change->key);
+	row = apply_touch_row(state, &change->ref, change->table, change->key);
 	oldcontext = MemoryContextSwitchTo(state->context);
 	row->check_presence = true;
 	for (int i = 0; i < change->delta.ncells; i++)
@@ -139,11 +138,12 @@ void
 apply_recall_change(ApplyState *state, const ApplyChange *change)
 {
 	if (change->table != NULL && change->ref.key_bytes != NULL)
-		touch(state, &change->ref, change->table, change->key)->is_recalled = true;
+		apply_touch_row(state, &change->ref, change->table, change->key)->is_recalled = true;
 }
 
-static TouchedRow *
-touch(ApplyState *state, const RowRef *ref, SyncTable *table, const Datum *key)
+TouchedRow *
+apply_touch_row(ApplyState *state, const RowRef *ref, SyncTable *table,
+				const Datum *key)
 {
 	bool		found;
 	TouchedRow *row = hash_search(state->touched, ref, HASH_ENTER, &found);
@@ -254,8 +254,8 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 	const SyncTable *table = row->table;
 
 	return row->check_presence || !bms_is_empty(row->force) || row->is_recalled ||
-		row->device_deleted || row->is_news ||
-		!may_pull(state, row->scope) ||
+		row->device_deleted || row->is_news || row->by_intent ||
+		!apply_may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
 		(row->was_inserted &&
@@ -288,7 +288,8 @@ reread_table(Reread *work)
 	modes = value_modes_begin();
 	for (int i = 0; i < work->nrows; i++)
 	{
-		if (!work->found[i])
+		if (!work->found[i] &&
+			(!work->rows[i]->is_unasked || apply_is_gone(work->state, work->rows[i])))
 			write_absence(work, work->rows[i]);
 	}
 	value_modes_end(modes);
@@ -312,9 +313,12 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 		write_removal(work, row, DELTA_CHANGE_RETRACT);
 		return;
 	}
+	if (row->is_unasked && !has_room(work->state))
+		return;
 	clock = sync_table_clock(CurrentMemoryContext, work->table, clock_datum,
 							 clock_isnull);
 	is_whole = row->is_recalled || row->device_deleted || row->is_news ||
+		row->by_intent ||
 		!is_known_row(work->state, clock);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
@@ -333,10 +337,24 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 			begun = true;
 		}
 		value_to_delta(column, values[n], isnull[n], &value);
+		work->state->told_bytes += value.len;
 		delta_writer_cell(work->writer, column->name, DELTA_SET, &value);
 	}
 	if (begun)
 		delta_writer_end(work->writer);
+}
+
+/*
+ * Is the answer still of a size that a device can take?  Nothing else limits what
+ * handlers write.
+ */
+static bool
+has_room(ApplyState *state)
+{
+	if (state->told_bytes < (Size) sync_max_delta_size * 1024)
+		return true;
+	state->is_untold = true;
+	return false;
 }
 
 /*
@@ -350,10 +368,10 @@ is_known_row(ApplyState *state, const RowClock *clock)
 
 	for (int i = 0; i < clock->nfloor; i++)
 	{
-		if (!apply_write_is_seen(state, &clock->floor[i]))
+		if (!apply_write_is_told(state, &clock->floor[i]))
 			return false;
 	}
-	return stamp == NULL || apply_write_is_seen(state, stamp);
+	return stamp == NULL || apply_write_is_told(state, stamp);
 }
 
 /* Is the row in a scope that the device may pull? */
@@ -377,11 +395,11 @@ may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 		if (i == table->scope_column && !isnull[n])
 			scope = value_to_text(&table->columns[i], values[n]);
 	}
-	return may_pull(work->state, scope);
+	return apply_may_pull(work->state, scope);
 }
 
-static bool
-may_pull(ApplyState *state, const char *scope)
+bool
+apply_may_pull(ApplyState *state, const char *scope)
 {
 	SyncDeviceScope *entry;
 
@@ -485,8 +503,11 @@ append_string_member(StringInfo buf, const char *name, const char *value)
 void
 apply_append_outcome(StringInfo buf, const ApplyChange *change)
 {
+	bool		has_result = change->outcome == OUTCOME_APPLIED &&
+	change->intent != NULL && change->intent->result != NULL;
+
 	if (change->outcome == OUTCOME_APPLIED && !change->clock_was_ahead &&
-		change->conflicts == NIL)
+		change->conflicts == NIL && !has_result)
 		return;
 	appendStringInfo(buf, "%s{\"seq\":" INT64_FORMAT ",\"outcome\":\"%s\"",
 					 buf->len > 0 ? "," : "", change->delta.seq,
@@ -502,12 +523,15 @@ apply_append_outcome(StringInfo buf, const ApplyChange *change)
 		appendStringInfo(buf, ",\"conflicts\":%d", list_length(change->conflicts));
 	if (change->clock_was_ahead)
 		appendStringInfoString(buf, ",\"clock\":\"ahead\"");
+	if (has_result)
+		appendStringInfo(buf, ",\"result\":%s", change->intent->result);
 	appendStringInfoChar(buf, '}');
 }
 
 /* The same for the audit, at the level of the change's table. */
 void
-apply_append_detail(StringInfo buf, const ApplyChange *change)
+apply_append_detail(ApplyState *state, StringInfo buf,
+					const ApplyChange *change)
 {
 	SyncAuditLevel level = change->table ? change->table->audit : AUDIT_OUTCOMES;
 	char		hlc[HLC_TEXT_SIZE];
@@ -520,7 +544,8 @@ apply_append_detail(StringInfo buf, const ApplyChange *change)
 		(level == AUDIT_CONFLICTS && change->conflicts == NIL))
 		return;
 	if (level == AUDIT_OUTCOMES && change->outcome == OUTCOME_APPLIED &&
-		change->conflicts == NIL && !change->clock_was_ahead)
+		change->conflicts == NIL && !change->clock_was_ahead &&
+		(change->intent == NULL || change->intent->nwrote == 0))
 		return;
 
 	initStringInfo(&previous);
@@ -561,6 +586,8 @@ apply_append_detail(StringInfo buf, const ApplyChange *change)
 		appendStringInfo(buf, ",\"previous\":{%s}", previous.data);
 	if (stamps.len > 0)
 		appendStringInfo(buf, ",\"previous_stamps\":{%s}", stamps.data);
+	if (change->intent != NULL && change->outcome == OUTCOME_APPLIED)
+		apply_append_wrote(state, buf, change->intent);
 	appendStringInfoChar(buf, '}');
 }
 

@@ -98,10 +98,7 @@ resolve_change(ApplyState *state, ApplyChange *change)
 		case DELTA_CHANGE_DELETE:
 			break;
 		case DELTA_CHANGE_INTENT:
-			apply_refuse(change, "unknown_intent", ERRCODE_UNDEFINED_OBJECT,
-						 psprintf("intent \"%.*s\" is not registered",
-								  change->delta.intent.len,
-								  change->delta.intent.data), NULL);
+			apply_resolve_intent(state, change);
 			return;
 		default:
 			apply_refuse(change, "not_for_push", ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -91,7 +91,7 @@ apply_read_rows(ApplyState *state, int first, int last)
 
 	for (int i = first; i < last; i++)
 	{
-		if (!state->changes[i].is_refused)
+		if (!state->changes[i].is_refused && state->changes[i].table != NULL)
 			(void) make_row(state, &state->changes[i]);
 	}
 
@@ -334,7 +334,9 @@ read_tombstones(TableRows *work)
 				 apply_position_is_seen(state,
 										sync_node_uuid_by_id(scope->granted_node),
 										scope->granted_xid));
-			row->is_news = row->exists && !row->is_scope_seen;
+			row->is_news = row->exists &&
+				(!row->is_scope_seen ||
+				 (stamp != NULL && !apply_write_is_told(state, stamp)));
 		}
 	}
 }

@@ -209,12 +209,19 @@ apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
 	return row->is_scope_seen && apply_write_is_seen(state, stamp);
 }
 
+/* As far as its position goes.  */
+bool
+apply_write_is_seen(ApplyState *state, const Stamp *stamp)
+{
+	return apply_intent_wrote(state, stamp) || apply_write_is_told(state, stamp);
+}
+
 /*
- * As far as its position goes.  The answer to a push told the device what the node
+ * The answer to a push told the device what the node
  * wrote there, but not what other devices did in the same transaction.
  */
 bool
-apply_write_is_seen(ApplyState *state, const Stamp *stamp)
+apply_write_is_told(ApplyState *state, const Stamp *stamp)
 {
 	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return true;
@@ -225,7 +232,8 @@ apply_write_is_seen(ApplyState *state, const Stamp *stamp)
 
 /*
  * Does the context cover a position?  Directly, or because it is the position of a
- * push of this device whose answer it has applied: the answer told it everything.
+ * push of this device whose answer it has applied: the answer told it everything
+ * (unless it says that it did not).
  */
 bool
 apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
@@ -290,7 +298,7 @@ load_own_pushes(ApplyState *state)
 		if (vv_covers_counter(state->seen, sync_node_uuid_by_id(push.node),
 							  push.xid))
 			break;
-		if (push.last_seq > state->seen_own_seq)
+		if (push.last_seq > state->seen_own_seq || !push.is_told)
 			continue;
 		if (state->nown_pushes == max)
 		{
