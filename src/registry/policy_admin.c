@@ -9,9 +9,10 @@
  * shadow) ends the candidate before it.  A revert undoes the latest step that is
  * not undone yet, so that what it had ended holds again: the steps are a stack.
  *
- * Whoever sets or reverts holds a lock on the table that keeps writers and other
- * setters out until the end of the transaction.  A push that has looked the table
- * up before goes on with what it found, for all of its delta.
+ * Whoever sets or reverts holds a lock on the table that keeps pushes, other
+ * writers and other setters out until the end of the transaction.  A push takes
+ * its own lock before it looks at the table, so all of a delta is decided by the
+ * old rule or all of it by the new one.
  *
  *-------------------------------------------------------------------------
  */
