@@ -21,6 +21,13 @@ LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION offline_sync.row_key_json(int, bytea) IS
     'an encoded primary key as a JSON object';
 
+CREATE FUNCTION offline_sync.mask_changes(changes jsonb, clear text[])
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sync_mask_changes'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION offline_sync.mask_changes(jsonb, text[]) IS
+    'what a change brought, with only digests of columns that are not listed';
+
 CREATE VIEW offline_sync.visible_device WITH (security_barrier) AS
 SELECT d.*
 FROM offline_sync.device d
@@ -103,6 +110,22 @@ WHERE t.is_readable;
 COMMENT ON VIEW sync_conflicts IS
     'concurrent writes of one cell, or of one row (column_name is null), and how they were decided';
 
+-- Tables, by the name in deltas, that have or had a column whose values nobody is to
+-- see, and the columns that may be seen: a name that is not a column's (any more)
+-- may be an old name of such a column.
+CREATE VIEW offline_sync.opaque_table WITH (security_barrier) AS
+SELECT c.wire_name,
+       coalesce(array_agg(c.column_name) FILTER (WHERE c.is_there AND NOT c.is_opaque), '{}') AS clear
+FROM (SELECT t.wire_name, tc.column_name,
+             coalesce(bool_or(tc.policy = 'opaque'), false) AS is_opaque,
+             bool_or(NOT tc.is_dropped) AS is_there
+      FROM offline_sync.tracked_table t
+      JOIN offline_sync.tracked_column tc ON tc.table_id = t.table_id
+      GROUP BY t.wire_name, tc.column_name) AS c
+GROUP BY c.wire_name
+HAVING bool_or(c.is_opaque);
+COMMENT ON VIEW offline_sync.opaque_table IS 'which columns of a change to show, where some must not be';
+
 -- A change without a detail simply applied, or its delta was refused as a whole.
 CREATE VIEW sync_audit WITH (security_barrier) AS
 SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
@@ -111,6 +134,8 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
        c.kind AS operation,
        CASE WHEN c.kind = 'intent'
             THEN coalesce(c.changes OPERATOR(pg_catalog.->) 'args', '{}')
+            WHEN m.wire_name IS NOT NULL
+            THEN offline_sync.mask_changes(c.changes, m.clear)
             ELSE c.changes
        END AS incoming,
        CASE WHEN NOT coalesce(t.has_row_security, false) THEN a.previous END AS previous,
@@ -149,6 +174,7 @@ LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.outcomes)
        ON o.seq = c.seq
 LEFT JOIN offline_sync.table_access t
        ON t.wire_name = c.table_name AND t.is_enabled
+LEFT JOIN offline_sync.opaque_table m ON m.wire_name = c.table_name
 WHERE (j.last_seq < j.first_seq OR c.seq BETWEEN j.first_seq AND j.last_seq)
   AND coalesce(t.is_readable AND t.audit <> 'off', NOT EXISTS (
           SELECT FROM offline_sync.table_access u

@@ -526,6 +526,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	volatile bool success = true;
 
 	MemoryContextReset(state->batch_context);
+	state->custom_calls = NIL;
 	state->failed_change = -1;
 	state->segment = from;
 	state->met_race = false;

@@ -9,6 +9,7 @@
  *	  apply_rows.c		lock and read the rows
  *	  apply_decide.c	decide the changes, in memory: their rows
  *	  apply_cells.c		their cells
+ *	  apply_rules.c		what priority and custom ask for
  *	  apply_shadow.c	what candidates for a policy would have decided
  *	  apply_seen.c		what the device had seen
  *	  apply_write.c		write what was decided
@@ -238,6 +239,8 @@ typedef struct ApplyState
 	OwnPush    *own_pushes;
 	int			nown_pushes;
 
+	HTAB	   *writer_classes; /* of other devices; NULL: none asked for */
+
 	/* batch */
 	uint64		known_to;		/* tombstones were read after all that this
 								 * node stored before this position */
@@ -247,6 +250,8 @@ typedef struct ApplyState
 	ApplyRow  **pending_rows;
 	List	   *pending_deletes;	/* table ids (int list) with unwritten
 									 * deletes */
+	int			value_modes;	/* the decisions' nest level of settings */
+	List	   *custom_calls;	/* functions of "custom", ready to be called */
 	int			failed_change;	/* index: the decision refused it, or -1 */
 	int			segment;		/* index: from here on no intent was called
 								 * yet */
@@ -335,10 +340,12 @@ extern void apply_merge_cells(ApplyState *state, ApplyChange *change,
 extern const SyncRule *apply_rule(ApplyState *state, const ApplyRow *row, int column);
 
 /* Decide a cell that holds what one writer put in it, by a rule; fills in
- * facts->comparison. */
-extern CellVerdict apply_decide_register(ApplyState *state, const SyncRule *rule,
+ * facts->comparison and, where the verdict is CELL_MERGED, *merged. */
+extern CellVerdict apply_decide_register(ApplyState *state, ApplyChange *change,
 										 const ApplyRow *row,
-										 const ApplyCell *cell, CellFacts *facts);
+										 const ApplyCell *cell,
+										 const SyncRule *rule, CellFacts *facts,
+										 NullableDatum *merged);
 
 /* A row's value; a set that has changed is packed. */
 extern Datum apply_row_value(const ApplyRow *row, int column);
@@ -346,10 +353,29 @@ extern Datum apply_row_value(const ApplyRow *row, int column);
 /* ---- apply_shadow.c ---- */
 
 /* Note on the change's latest conflict what the column's candidate would have
- * decided, before the cell is merged. */
+ * decided, before the cell is merged into: that was decided otherwise by the column's own
+ * rule, to verdict and (where it is CELL_MERGED) value. */
 extern void apply_watch_shadow(ApplyState *state, ApplyChange *change,
 							   const ApplyRow *row, const ApplyCell *cell,
-							   const CellFacts *facts, CellVerdict verdict);
+							   const CellFacts *facts, CellVerdict verdict,
+							   NullableDatum value);
+
+/* ---- apply_rules.c ---- */
+
+/* > 0: the writer of incoming is of a higher class than that of current */
+extern int	apply_compare_classes(ApplyState *state, const SyncRule *rule,
+								  const Stamp *incoming, const Stamp *current);
+
+/* Merge two concurrent, different values by the rule's function; CELL_MERGED: into a
+ * third, copied to *merged. */
+extern CellVerdict apply_custom(ApplyState *state, ApplyChange *change,
+								const ApplyRow *row, const ApplyCell *cell,
+								const SyncRule *rule, const CellFacts *facts,
+								NullableDatum *merged);
+
+/* Is it one and the same value of the column, to the letter? */
+extern bool apply_same_value(const SyncColumn *column, NullableDatum a,
+							 NullableDatum b);
 
 /* ---- apply_seen.c ---- */
 

@@ -19,9 +19,13 @@
 
 static void merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						   ApplyCell *cell, CellTally *tally);
-static int	compare_cell(SyncPolicy policy, SyncColumn *column,
-						 const ApplyCell *cell, Datum current,
-						 bool current_isnull);
+static bool is_stored_value(const ApplyRow *row, const ApplyCell *cell);
+static void note_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
+						  const ApplyCell *cell, CellVerdict decision,
+						  const Stamp *current);
+static int	compare_cell(ApplyState *state, const ApplyRow *row,
+						 const ApplyCell *cell, const SyncRule *rule,
+						 const CellFacts *facts);
 static void merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 						  ApplyCell *cell, CellTally *tally);
 static void merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
@@ -63,7 +67,10 @@ apply_rule(ApplyState *state, const ApplyRow *row, int column)
 	return sync_column_rule(&row->table->columns[column], row->rule_scope);
 }
 
-/* A cell that holds what one writer put in it. */
+/*
+ * A cell that holds what one writer put in it, or what a function made of two
+ * writers' values: that is the node's.
+ */
 static void
 merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			   ApplyCell *cell, CellTally *tally)
@@ -72,32 +79,18 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	const SyncRule *rule = apply_rule(state, row, cell->column);
 	Stamp		stamp = apply_device_stamp(state, change);
 	const Stamp *current = row_clock_get(row->clock, column->column_id);
-	bool		is_seen;
+	NullableDatum value = {cell->value, cell->isnull};
 	CellVerdict verdict;
 	CellFacts	facts;
 
-	is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
 	facts.current = current;
 	facts.incoming = &stamp;
-	facts.is_seen = is_seen;
-	verdict = apply_decide_register(state, rule, row, cell, &facts);
-	if (!is_seen &&
-		(row->isnull[cell->column] != cell->isnull ||
-		 (!cell->isnull &&
-		  !datum_image_eq(row->values[cell->column], cell->value,
-						  column->typbyval, column->typlen))))
+	facts.is_seen = current == NULL || apply_stamp_is_seen(state, row, current);
+	verdict = apply_decide_register(state, change, row, cell, rule, &facts, &value);
+	if (!facts.is_seen && !is_stored_value(row, cell))
 	{
-		StringInfoData ours;
-		StringInfoData theirs;
-
-		initStringInfo(&ours);
-		initStringInfo(&theirs);
-		apply_value_json(&ours, column, row->values[cell->column],
-						 row->isnull[cell->column]);
-		apply_value_json(&theirs, column, cell->value, cell->isnull);
-		apply_add_conflict(state, change, row, cell->column,
-					 verdict, current, ours.data, theirs.data);
-		apply_watch_shadow(state, change, row, cell, &facts, verdict);
+		note_conflict(state, change, row, cell, verdict, current);
+		apply_watch_shadow(state, change, row, cell, &facts, verdict, value);
 	}
 
 	row->sent[cell->column] = &cell->sent;
@@ -108,11 +101,13 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		return;
 	}
 
+	if (verdict == CELL_MERGED)
+		stamp = apply_node_stamp(state, row, change);
 	row_clock_set(row->clock, column->column_id, &stamp);
 	if (cell->column == row->table->scope_column)
 	{
-		const char *scope = cell->isnull ? NULL :
-		value_to_text(column, cell->value);
+		const char *scope = value.isnull ? NULL :
+		value_to_text(column, value.value);
 
 		if (row->scope == NULL || scope == NULL || strcmp(scope, row->scope) != 0)
 		{
@@ -121,46 +116,93 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			row->is_scope_seen = true;
 		}
 	}
-	row->values[cell->column] = cell->value;
-	row->isnull[cell->column] = cell->isnull;
+	row->values[cell->column] = value.value;
+	row->isnull[cell->column] = value.isnull;
 	row->written = bms_add_member(row->written, cell->column);
 	row->force = bms_del_member(row->force, cell->column);
-	if (!value_is_as_sent(column, &cell->sent, cell->value, cell->isnull))
+	if (verdict == CELL_MERGED ||
+		!value_is_as_sent(column, &cell->sent, value.value, value.isnull))
 		row->force = bms_add_member(row->force, cell->column);
-	tally->incoming++;
+	if (verdict == CELL_MERGED)
+		tally->merged++;
+	else
+		tally->incoming++;
 }
 
 CellVerdict
-apply_decide_register(ApplyState *state, const SyncRule *rule, const ApplyRow *row,
-					  const ApplyCell *cell, CellFacts *facts)
+apply_decide_register(ApplyState *state, ApplyChange *change, const ApplyRow *row,
+					  const ApplyCell *cell, const SyncRule *rule,
+					  CellFacts *facts, NullableDatum *merged)
 {
-	facts->comparison = compare_cell(rule->policy,
-									 &row->table->columns[cell->column], cell,
-									 row->values[cell->column],
-									 row->isnull[cell->column]);
-	return decide_cell(rule->policy, facts);
+	CellVerdict verdict;
+
+	facts->comparison = compare_cell(state, row, cell, rule, facts);
+	verdict = decide_cell(rule->policy, facts);
+	if (rule->policy != POLICY_CUSTOM || verdict != CELL_MERGED)
+		return verdict;
+	return is_stored_value(row, cell) ? decide_cell(POLICY_LWW, facts) :
+		apply_custom(state, change, row, cell, rule, facts, merged);
 }
 
-/* The incoming value against the stored one, for the policies that ask. */
-static int
-compare_cell(SyncPolicy policy, SyncColumn *column, const ApplyCell *cell,
-			 Datum current, bool current_isnull)
+/* Is what the row holds the same as what came, to the letter? */
+static bool
+is_stored_value(const ApplyRow *row, const ApplyCell *cell)
 {
+	NullableDatum stored = {row->values[cell->column], row->isnull[cell->column]};
+	NullableDatum incoming = {cell->value, cell->isnull};
+
+	return apply_same_value(&row->table->columns[cell->column], stored, incoming);
+}
+
+/* A conflict about the cell, which holds what it did before. */
+static void
+note_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
+			  const ApplyCell *cell, CellVerdict decision, const Stamp *current)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	StringInfoData ours;
+	StringInfoData theirs;
+
+	initStringInfo(&ours);
+	initStringInfo(&theirs);
+	apply_value_json(&ours, column, row->values[cell->column],
+					 row->isnull[cell->column]);
+	apply_value_json(&theirs, column, cell->value, cell->isnull);
+	apply_add_conflict(state, change, row, cell->column, decision, current,
+					   ours.data, theirs.data);
+}
+
+/* The incoming value, or its writer, against the stored one: for the policies that
+ * ask. */
+static int
+compare_cell(ApplyState *state, const ApplyRow *row, const ApplyCell *cell,
+			 const SyncRule *rule, const CellFacts *facts)
+{
+	SyncColumn *column = &row->table->columns[cell->column];
+	bool		current_isnull = row->isnull[cell->column];
 	TypeCacheEntry *type;
 	int			result;
 
-	if (policy != POLICY_MAX && policy != POLICY_MIN &&
-		policy != POLICY_FIRST_WRITER)
-		return 0;
-	if (cell->isnull || current_isnull)
-		return (int) current_isnull - (int) cell->isnull;
-	if (policy == POLICY_FIRST_WRITER)
-		return 0;
+	switch (rule->policy)
+	{
+		case POLICY_PRIORITY:
+			return facts->is_seen ? 0 :
+				apply_compare_classes(state, rule, facts->incoming, facts->current);
+		case POLICY_FIRST_WRITER:
+			return (int) current_isnull - (int) cell->isnull;
+		case POLICY_MAX:
+		case POLICY_MIN:
+			if (cell->isnull || current_isnull)
+				return (int) current_isnull - (int) cell->isnull;
+			break;
+		default:
+			return 0;
+	}
 	type = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
 	result = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
 											 column->collation, cell->value,
-											 current));
-	return policy == POLICY_MAX ? result : -result;
+											 row->values[cell->column]));
+	return rule->policy == POLICY_MAX ? result : -result;
 }
 
 static void

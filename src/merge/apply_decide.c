@@ -47,8 +47,7 @@ static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 void
 apply_decide(ApplyState *state, int first, int last)
 {
-	int			modes = value_modes_begin();
-
+	state->value_modes = value_modes_begin();
 	state->pending_deletes = NIL;
 	state->pending_rows = NULL;
 	state->npending = state->maxpending = 0;
@@ -64,16 +63,16 @@ apply_decide(ApplyState *state, int first, int last)
 		if (must_write_before(state, change, row))
 		{
 			/* users' triggers run under the caller's settings */
-			value_modes_end(modes);
+			value_modes_end(state->value_modes);
 			apply_write(state);
-			modes = value_modes_begin();
+			state->value_modes = value_modes_begin();
 		}
 		note_pending(state, row);
 		state->failed_change = i;	/* to whom an error here belongs */
 		decide_change(state, change, row);
 		state->failed_change = -1;
 	}
-	value_modes_end(modes);
+	value_modes_end(state->value_modes);
 	apply_write(state);
 }
 

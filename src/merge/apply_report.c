@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "audit/opaque.h"
 #include "executor/spi.h"
 #include "log/node.h"
 #include "merge/apply.h"
@@ -52,6 +53,7 @@ static void write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key);
 static void write_absence(Reread *work, TouchedRow *row);
 static void write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind);
 static int	compare_touched(const void *a, const void *b);
+static void append_opaque(StringInfo buf, Datum value);
 
 /* A batch succeeded: keep of its rows what the answer needs. */
 void
@@ -591,7 +593,7 @@ apply_append_detail(ApplyState *state, StringInfo buf,
 	appendStringInfoChar(buf, '}');
 }
 
-/* A stored value as JSON, as deltas carry it. */
+/* A stored value as JSON, as deltas carry it; for people to read. */
 void
 apply_value_json(StringInfo buf, SyncColumn *column, Datum value, bool isnull)
 {
@@ -602,11 +604,24 @@ apply_value_json(StringInfo buf, SyncColumn *column, Datum value, bool isnull)
 		appendStringInfoString(buf, "null");
 		return;
 	}
+	if (column->policy == POLICY_OPAQUE)
+	{
+		append_opaque(buf, value);
+		return;
+	}
 	value_to_delta(column, value, isnull, &travelling);
 	delta_value_to_json(buf, &travelling);
 }
 
-/* The cells that a change brought, as one JSON object. */
+static void
+append_opaque(StringInfo buf, Datum value)
+{
+	bytea	   *bytes = DatumGetByteaPP(value);
+
+	opaque_append(buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+}
+
+/* The cells that a change brought, as one JSON object; for people to read. */
 void
 apply_sent_json(StringInfo buf, const ApplyChange *change)
 {
@@ -621,6 +636,8 @@ apply_sent_json(StringInfo buf, const ApplyChange *change)
 		appendStringInfoChar(buf, ':');
 		if (cell->sent.kind == DELTA_NULL)
 			appendStringInfoString(buf, "null");
+		else if (change->table->columns[cell->column].policy == POLICY_OPAQUE)
+			append_opaque(buf, cell->value);
 		else if (cell->sent.kind == DELTA_LIST)
 		{
 			const char *cursor = cell->sent.data;

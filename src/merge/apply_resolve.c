@@ -33,6 +33,7 @@ static bool resolve_cells(ApplyState *state, ApplyChange *change);
 static bool resolve_cell(ApplyState *state, ApplyChange *change,
 						 const DeltaCell *cell, ApplyCell *result);
 static int	resolve_column(ApplyState *state, ApplyChange *change, int name);
+static void conceal_opaque(ApplyChange *change);
 
 void
 apply_resolve(ApplyState *state)
@@ -402,5 +403,26 @@ apply_refuse_error(ApplyChange *change, const ErrorData *edata)
 
 	apply_refuse(change, reason, edata->sqlerrcode, edata->message, column);
 	change->detail = edata->detail;
+	conceal_opaque(change);
 	change->constraint = edata->constraint_name;
+}
+
+/*
+ * A detail may show the row, and an input function's message the value: neither is kept
+ * where nobody is to see it.
+ */
+static void
+conceal_opaque(ApplyChange *change)
+{
+	for (int i = 0; change->table != NULL && i < change->table->ncolumns; i++)
+	{
+		const SyncColumn *column = &change->table->columns[i];
+
+		if (column->policy != POLICY_OPAQUE)
+			continue;
+		change->detail = NULL;
+		if (change->column != NULL && strcmp(change->column, column->name) == 0 &&
+			strcmp(change->reason, "bad_value") == 0)
+			change->message = "invalid value of type bytea";
+	}
 }

@@ -13,6 +13,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "audit/journal.h"
+#include "audit/opaque.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -23,9 +25,12 @@
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 typedef struct Conflict
@@ -36,11 +41,16 @@ typedef struct Conflict
 	int32		column_id;		/* 0: the row */
 	char	   *state;
 	Jsonb	   *incoming;		/* NULL: none */
+	bool		is_opaque;		/* incoming is only a digest */
+	pg_uuid_t	device;			/* whose change is in the journal */
+	int64		seq;
 } Conflict;
 
 PG_FUNCTION_INFO_V1(sync_resolve_conflict);
 
 static void read_conflict(Datum id, Conflict *conflict);
+static Jsonb *opaque_incoming(const Conflict *conflict);
+static Jsonb *find_opaque(const JournalRow *stored, const Conflict *conflict);
 static void write_value(SyncTable *table, int column, const Conflict *conflict,
 						Jsonb *json, bool keeps_current);
 static Datum column_value(SyncColumn *column, Jsonb *json, bool *isnull);
@@ -84,7 +94,7 @@ sync_resolve_conflict(PG_FUNCTION_ARGS)
 	column = sync_column_by_id(table, conflict.column_id);
 
 	if (strcmp(resolution, "incoming") == 0)
-		json = conflict.incoming;
+		json = conflict.is_opaque ? opaque_incoming(&conflict) : conflict.incoming;
 	else if (strcmp(resolution, "value") == 0)
 	{
 		if (PG_ARGISNULL(2))
@@ -123,8 +133,8 @@ read_conflict(Datum id, Conflict *conflict)
 	Datum		incoming;
 
 	state_become_owner(&saved);
-	SPI_execute_with_args("SELECT table_id, key, coalesce(column_id, 0), state, incoming_value"
-						  " FROM offline_sync.conflict WHERE conflict = $1 FOR UPDATE",
+	SPI_execute_with_args("SELECT table_id, key, coalesce(column_id, 0), state, incoming_value,"
+						  " policy = 'opaque', device, seq FROM offline_sync.conflict WHERE conflict = $1 FOR UPDATE",
 						  1, types, &id, NULL, false, 1);
 	state_restore_user(&saved);
 	if (SPI_processed == 0)
@@ -143,6 +153,63 @@ read_conflict(Datum id, Conflict *conflict)
 	conflict->state = SPI_getvalue(tuple, desc, 4);
 	incoming = SPI_getbinval(tuple, desc, 5, &isnull);
 	conflict->incoming = isnull ? NULL : DatumGetJsonbP(incoming);
+	conflict->is_opaque = DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull));
+	conflict->device = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 7, &isnull));
+	conflict->seq = DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull));
+}
+
+/*
+ * The conflict has only a digest of the value; the change that brought it is in the
+ * journal.
+ */
+static Jsonb *
+opaque_incoming(const Conflict *conflict)
+{
+	Snapshot	snapshot;
+	JournalRow *stored;
+	Jsonb	   *value;
+
+	if (conflict->incoming == NULL || JB_ROOT_IS_SCALAR(conflict->incoming))
+		return conflict->incoming;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	stored = journal_find(&conflict->device, conflict->seq, snapshot);
+	UnregisterSnapshot(snapshot);
+	value = stored == NULL ? NULL : find_opaque(stored, conflict);
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the incoming value of the conflict is not stored any more"),
+				 errhint("Resolve it as \"current\", or give the value.")));
+	return value;
+}
+
+/* Of the change's cells the one with the conflict's digest: its column may have been
+ * renamed since.  NULL: none. */
+static Jsonb *
+find_opaque(const JournalRow *stored, const Conflict *conflict)
+{
+	DeltaReader reader;
+	DeltaChange change;
+	bool		found = false;
+
+	memset(&change, 0, sizeof(change));
+	delta_reader_init(&reader, stored->delta);
+	while (!found && delta_reader_next(&reader, &change))
+		found = change.seq == conflict->seq;
+	for (int i = 0; found && i < change.ncells; i++)
+	{
+		DeltaValue *value = &change.cells[i].value;
+		StringInfoData json;
+
+		if (value->kind != DELTA_STRING ||
+			!opaque_is_of_text(conflict->incoming, value->data, value->len))
+			continue;
+		initStringInfo(&json);
+		escape_json(&json, pnstrdup(value->data, value->len));
+		return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												  CStringGetDatum(json.data)));
+	}
+	return NULL;
 }
 
 /*

@@ -89,8 +89,9 @@ static Oid
 find_oid(const char *schema, const char *name, const SyncColumn *column,
 		 Oid *argument_type)
 {
-	const Oid	types[] = {column->type, column->base_type, ANYELEMENTOID,
-	ANYCOMPATIBLEOID};
+	const Oid	types[] = {column->type, column->base_type,
+		column->base_type == VARCHAROID ? TEXTOID : column->base_type,
+	ANYELEMENTOID, ANYCOMPATIBLEOID};
 	Oid			namespace = get_namespace_oid(schema, true);
 
 	if (!OidIsValid(namespace) || isAnyTempNamespace(namespace))
@@ -133,8 +134,7 @@ check_definition(const char *name, const SyncColumn *column, CustomFunction *fun
 				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
 				 errmsg("function %s must be IMMUTABLE or STABLE", name)));
 	if (proc.prorettype != column->type && proc.prorettype != column->base_type &&
-		!(IsPolymorphicType(proc.prorettype) &&
-		  proc.prorettype == function->argument_type))
+		proc.prorettype != function->argument_type)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
 				 errmsg("function %s must return type %s, the type of column \"%s\"",

@@ -13,8 +13,9 @@
 typedef struct CustomFunction
 {
 	Oid			oid;
-	Oid			argument_type;	/* of current and incoming: the column's type, what
-								 * it is a domain over, or a polymorphic one */
+	Oid			argument_type;	/* of current and incoming: the column's type,
+								 * what it is a domain over, text for varchar,
+								 * or a polymorphic one */
 	bool		is_strict;
 } CustomFunction;
 

@@ -62,6 +62,14 @@ sync_device_get(const pg_uuid_t *uuid, bool lock)
 	return device;
 }
 
+char *
+sync_device_class(const pg_uuid_t *uuid)
+{
+	SyncDevice *device = device_read(uuid, false, false);
+
+	return device == NULL ? NULL : device->device_class;
+}
+
 SyncDevice *
 device_row_find(const pg_uuid_t *uuid, bool lock)
 {

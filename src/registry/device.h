@@ -50,6 +50,10 @@ typedef struct SyncDeviceScope
  */
 extern SyncDevice *sync_device_get(const pg_uuid_t *uuid, bool lock);
 
+/* A device's class under the active snapshot, palloc'd; NULL where it has none or
+ * there is no such device.  The caller is not checked. */
+extern char *sync_device_class(const pg_uuid_t *uuid);
+
 /* Has the device been silent for longer than offline_sync.device_expiry? */
 extern bool sync_device_is_expired(const SyncDevice *device);
 
