@@ -10,6 +10,7 @@
 --   device.set_clock(id, at)              what its clock shows; NULL: the real time
 --   device.write(id, table, key, change)  a local change, as in a delta:
 --                                         '{"set": {"title": "x"}}', '{"delete": true}' ...
+--   device.intend(id, intent, args)       ask the server to do something
 --   device.rows(id, table)                its rows as a user of the device sees them
 --
 --   device.next_delta(id)                 the next delta to push, NULL when all is sent
@@ -92,8 +93,7 @@ $$
 $$;
 
 -- Make a change: it gets the next seq and the device's clock, and goes to the outbox.
-CREATE FUNCTION device.write(me uuid, table_name text, key jsonb, change jsonb, "group" int DEFAULT NULL)
-RETURNS bigint LANGUAGE plpgsql AS
+CREATE FUNCTION device.put(me uuid, change jsonb, "group" int) RETURNS bigint LANGUAGE plpgsql AS
 $$
 DECLARE
     r  device.replica;
@@ -116,12 +116,19 @@ BEGIN
     INSERT INTO device.outbox (device, seq, change, context, node_hlc)
         VALUES (r.device, r.last_seq,
                 jsonb_strip_nulls(jsonb_build_object('group', "group"))
-                    || jsonb_build_object('seq', r.last_seq, 'hlc', device.hlc_text(r.last_ms, r.last_counter),
-                                          'table', table_name, 'key', key) || change,
+                    || jsonb_build_object('seq', r.last_seq, 'hlc', device.hlc_text(r.last_ms, r.last_counter)) || change,
                 r.vector, r.node_hlc);
     RETURN r.last_seq;
 END
 $$;
+
+CREATE FUNCTION device.write(me uuid, table_name text, key jsonb, change jsonb, "group" int DEFAULT NULL)
+RETURNS bigint LANGUAGE sql AS
+$$ SELECT device.put(me, jsonb_build_object('table', table_name, 'key', key) || change, "group") $$;
+
+CREATE FUNCTION device.intend(me uuid, intent text, args jsonb, "group" int DEFAULT NULL)
+RETURNS bigint LANGUAGE sql AS
+$$ SELECT device.put(me, jsonb_build_object('intent', intent, 'args', args), "group") $$;
 
 -- ---------------------------------------------------------- what the user sees
 

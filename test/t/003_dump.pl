@@ -33,6 +33,13 @@ old(q{
 	SELECT sync_set_policy('meeting', 'place', 'lww');
 	SELECT sync_set_policy('meeting', 'title', 'manual', '{"scope": "blue"}');
 	SELECT sync_set_policy('meeting', 'title', 'max', '{"shadow": true}');
+	CREATE SCHEMA "Handlers";
+	CREATE FUNCTION "Handlers".close(args jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		UPDATE public.gathering SET seats = 0 WHERE id = (args->>'id')::uuid;
+		RETURN to_jsonb('closed'::text);
+	END $$;
+	SELECT sync_register_intent('close', '"Handlers".close(jsonb, jsonb)');
 });
 old("SELECT sync_register_device('$uuid[$_]', '{red}')") for 1 .. 3;
 my $id = old('SELECT md5($$1$$)');
@@ -68,7 +75,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('new')
 my $content = 'SELECT md5(string_agg(t::text, E\'\n\' ORDER BY id)) FROM gathering t';
 is(new($content), old($content), 'rows with their row clocks');
 # tracked_column says where its columns are in this very database: leave that out
-for my $table (qw(device device_scope tracked_table column_policy change_log tombstone journal conflict node),
+for my $table (qw(device device_scope intent tracked_table column_policy change_log tombstone journal conflict node),
 	'(SELECT table_id, column_id, column_name, type_name, key_position, policy, options, is_dropped FROM offline_sync.tracked_column)')
 {
 	my $q = "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM " . ($table =~ /^\(/ ? $table : "offline_sync.$table") . ' t';
@@ -109,6 +116,13 @@ my $fresh = SyncDevice->new($uuid[3], 'new');
 $fresh->pull($node);
 is($device->rows('meeting', @columns), $fresh->rows('meeting', @columns), 'and so does a new one');
 is($fresh->count('meeting'), 29, 'what was deleted before the dump stays deleted');
+
+# An intent finds its handler by name.
+$device->write('', {}, { intent => 'close', args => { id => $id } });
+delete @{ $device->{outbox}[0] }{qw(table key)};
+is($device->push($node)->{outcomes}[0]{result}, 'closed', 'an intent is handled in the copy');
+is($device->{rows}{meeting}{qq({"id":"$id"})}{seats}, 0, 'its answer tells what it did');
+$device->pull($node);
 
 # The old database goes on undisturbed, and a device of the copy is not fooled by it.
 old(q{UPDATE gathering SET title = 'only in the old one' WHERE id = md5('5')::uuid});
