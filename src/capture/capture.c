@@ -76,6 +76,8 @@ static RowClock *fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after);
 static void stamp_changes(CapturedRelation *cr, NewRow *row,
 						  TupleTableSlot *old_slot, RowClock *clock,
 						  const Bitmapset *changes);
+static void stamp_row(CapturedRelation *cr, RowClock *clock,
+					  const Bitmapset *changes);
 static Bitmapset *unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
 								 const PlannedWrite *planned);
 static bool key_has_changed(const CapturedRelation *cr, const Bitmapset *changes,
@@ -335,7 +337,30 @@ update_clock(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
 		changes = bms_difference(changes, planned->written);
 	}
 	stamp_changes(cr, row, old_slot, clock, changes);
+	if (planned == NULL && changes != NULL &&
+		ROW_RULES_KEEP_STAMP(&cr->table->rules))
+		stamp_row(cr, clock, changes);
 	return clock;
+}
+
+/* A write by SQL is the row's last, and had seen all that were before. */
+static void
+stamp_row(CapturedRelation *cr, RowClock *clock, const Bitmapset *changes)
+{
+	int			i = -1;
+
+	while ((i = bms_next_member(changes, i)) >= 0)
+	{
+		const SyncColumn *column = &cr->table->columns[i];
+
+		if (!column->is_key)
+		{
+			Stamp		stamp = *row_clock_get(clock, column->column_id);
+
+			row_clock_set(clock, SYNC_ROW_STAMP_ID(cr->table), &stamp);
+			return;
+		}
+	}
 }
 
 /* The clock of a row that is new, with a stamp later than "after". */

@@ -12,6 +12,8 @@
  *	  apply_rules.c		what priority and custom ask for
  *	  apply_shadow.c	what candidates for a policy would have decided
  *	  apply_seen.c		what the device had seen
+ *	  apply_life.c		what deletes and updates know of each other
+ *	  apply_image.c		the images of deleted rows
  *	  apply_write.c		write what was decided
  *	  apply_intent.c	call the handlers of intents
  *	  apply_report.c	corrections, outcomes, journal
@@ -146,6 +148,7 @@ typedef struct ApplyRow
 	const char *rule_scope;		/* whose rules decide the cells of the change */
 	Datum		image;			/* of the tombstone there was */
 	bool		image_isnull;
+	bool		image_is_new;	/* made here, not checked yet */
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */
@@ -393,6 +396,33 @@ extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
  * all where items is NULL. */
 extern void apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
 								   const OrSetItem *items, int nitems);
+
+/* ---- apply_life.c ---- */
+
+/* Had the change's writer seen the row's deletes, every write of a row that lives?
+ * Is it later than what it would undo? */
+extern bool apply_floor_is_seen(ApplyState *state, const ApplyRow *row);
+extern bool apply_row_is_seen(ApplyState *state, const ApplyRow *row);
+extern bool apply_is_latest(ApplyState *state, const ApplyChange *change,
+							const ApplyRow *row);
+
+/* A change went into a row: remember that, where the rules ask for it. */
+extern void apply_note_write(ApplyState *state, ApplyChange *change,
+							 ApplyRow *row, const Bitmapset *written);
+
+/* ---- apply_image.c ---- */
+
+/* Make the row in memory what its tombstone's image says, to be written whole. */
+extern void apply_load_image(ApplyRow *row);
+
+/* Make the image what the row in memory is. */
+extern void apply_keep_image(ApplyState *state, ApplyRow *row);
+
+/* Raise what the table's constraints say against a new image. */
+extern void apply_check_image(ApplyRow *row);
+
+/* May the caller update the columns that a change wrote? */
+extern bool apply_may_update_cells(const ApplyChange *change);
 
 /* ---- apply_write.c ---- */
 

@@ -22,10 +22,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/rls.h"
 
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
-static bool floor_is_seen(ApplyState *state, const ApplyRow *row);
-static bool row_is_seen(ApplyState *state, const ApplyRow *row);
 static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
 static void note_row_conflict(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row, bool incoming_won);
@@ -33,6 +32,8 @@ static void revive(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void note_pending(ApplyState *state, ApplyRow *row);
 static void decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void decide_absorb(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static bool check_move(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void conclude(ApplyChange *change, const CellTally *tally);
 static void refuse_now(ApplyState *state, ApplyChange *change,
@@ -98,12 +99,15 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 	facts.is_alive = row->is_alive;
 	facts.was_deleted = row->clock != NULL && row->clock->nfloor > 0;
-	facts.floor_is_seen = floor_is_seen(state, row);
+	facts.floor_is_seen = apply_floor_is_seen(state, row);
 	facts.has_image = row->has_tombstone && !row->image_isnull;
 	facts.row_is_seen = true;
 	if (row->is_alive &&
 		(intention == ROW_WANTS_DELETE || row->table->rules.is_strong))
-		facts.row_is_seen = row_is_seen(state, row);
+		facts.row_is_seen = apply_row_is_seen(state, row);
+
+	facts.is_latest = row->table->rules.on_delete != ON_DELETE_LWW ||
+		apply_is_latest(state, change, row);
 
 	for (int i = 0; i < change->ncells; i++)
 		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
@@ -130,6 +134,9 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		case ROW_SUPERSEDED:
 			supersede(change, row, "deleted");
 			note_row_conflict(state, change, row, false);
+			break;
+		case ROW_ABSORB:
+			decide_absorb(state, change, row);
 			break;
 		case ROW_EXISTS:
 			supersede(change, row, "exists");
@@ -159,33 +166,6 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			decide_merge(state, change, row);
 			break;
 	}
-}
-
-static bool
-floor_is_seen(ApplyState *state, const ApplyRow *row)
-{
-	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
-	{
-		const Stamp *stamp = &row->clock->floor[i];
-
-		if (!apply_write_is_seen(state, stamp))
-			return false;
-	}
-	return true;
-}
-
-static bool
-row_is_seen(ApplyState *state, const ApplyRow *row)
-{
-	for (int id = 1; id <= row->clock->ncolumns; id++)
-	{
-		const Stamp *stamp = row_clock_get(row->clock, id);
-
-		if (stamp != NULL && !apply_stamp_is_seen(state, row, stamp) &&
-			!bms_is_member(sync_column_by_id(row->table, id), row->merged))
-			return false;
-	}
-	return row->is_scope_seen;
 }
 
 /* What is stored stays; the device is told what that is. */
@@ -232,12 +212,7 @@ note_row_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 static void
 revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
-	SyncTable  *table = row->table;
 	Stamp		stamp = apply_device_stamp(state, change);
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	int			column = -1;
 
 	/*
 	 * The scope stamp stays, since the row has long been in its scope; the
@@ -246,37 +221,7 @@ revive(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row_clock_add_floor(row->clock, &stamp);
 	row->is_alive = row->is_news = true;
 	row->action = ROW_INSERT;
-	row->written = NULL;
-	row->sets = NULL;
-
-	it = JsonbIteratorInit(&DatumGetJsonbP(row->image)->root);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		SyncColumn *c;
-		char	   *text;
-
-		if (token == WJB_KEY)
-		{
-			text = pnstrdup(value.val.string.val, value.val.string.len);
-
-			column = sync_column_by_id(table, pg_strtoint32(text));
-			continue;
-		}
-		if (token != WJB_VALUE || column < 0)
-			continue;
-		c = &table->columns[column];
-		if (c->is_key || c->is_generated)
-			continue;
-		row->isnull[column] = value.type != jbvString;
-		if (value.type == jbvString)
-		{
-			text = pnstrdup(value.val.string.val, value.val.string.len);
-
-			row->values[column] = InputFunctionCall(&c->input, text,
-													c->typioparam, c->typmod);
-		}
-		row->written = bms_add_member(row->written, column);
-	}
+	apply_load_image(row);
 }
 
 /*
@@ -380,36 +325,77 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		row_clock_set(clock, table->max_column_id, NULL);
 
 	apply_merge_cells(state, change, row, &tally);
+	apply_note_write(state, change, row, NULL);
 	change->outcome = OUTCOME_APPLIED;
 }
 
 static void
 decide_merge(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
-	SyncTable  *table = row->table;
 	CellTally	tally = {0, 0, 0};
-	Bitmapset  *written = row->written;
+	Bitmapset  *written = bms_copy(row->written);
+
+	if (!check_move(state, change, row))
+		return;
+	note_previous(state, change, row);
+	apply_merge_cells(state, change, row, &tally);
+	apply_note_write(state, change, row, written);
+	if (row->action == ROW_KEEP && !bms_equal(written, row->written))
+		row->action = ROW_UPDATE;
+	conclude(change, &tally);
+}
+
+/*
+ * The row stays gone, but what the change brings is there should a later write
+ * bring it back.  Its values then pass that writer's row security, but nobody
+ * would have asked this one's: it has to stay out where that applies.
+ */
+static void
+decide_absorb(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	CellTally	tally = {0, 0, 0};
+	List	   *conflicts;
+
+	if (!check_move(state, change, row))
+		return;
+	if (!apply_may_update_cells(change))
+	{
+		refuse_now(state, change, "privilege", ERRCODE_INSUFFICIENT_PRIVILEGE,
+				   "permission denied to update columns of the table");
+		return;
+	}
+	if (check_enable_rls(row->table->relid, InvalidOid, true) != RLS_ENABLED)
+	{
+		apply_load_image(row);
+		note_previous(state, change, row);
+		conflicts = change->conflicts;
+		apply_merge_cells(state, change, row, &tally);
+		change->conflicts = conflicts;	/* there is one: with the delete */
+		apply_keep_image(state, row);
+		row->action = ROW_BURY;
+		row->written = NULL;
+	}
+	supersede(change, row, "deleted");
+	note_row_conflict(state, change, row, false);
+}
+
+/* A row that moves must be pushable in both scopes. */
+static bool
+check_move(ApplyState *state, ApplyChange *change, ApplyRow *row)
+{
+	SyncTable  *table = row->table;
 
 	for (int i = 0; i < change->ncells; i++)
 	{
 		ApplyCell  *cell = &change->cells[i];
 
-		/* a row that moves must be pushable in both scopes */
-		if (cell->column == table->scope_column)
-		{
-			const char *scope = cell->isnull ? NULL :
-			value_to_text(&table->columns[cell->column], cell->value);
-
-			if (!check_scope(state, change, scope))
-				return;
-		}
+		if (cell->column == table->scope_column &&
+			!check_scope(state, change, cell->isnull ? NULL :
+						 value_to_text(&table->columns[cell->column],
+									   cell->value)))
+			return false;
 	}
-
-	note_previous(state, change, row);
-	apply_merge_cells(state, change, row, &tally);
-	if (row->action == ROW_KEEP && !bms_equal(written, row->written))
-		row->action = ROW_UPDATE;
-	conclude(change, &tally);
+	return true;
 }
 
 static void
@@ -438,7 +424,7 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 
 	/* a delete stands for those that its device knew of */
-	if (floor_is_seen(state, row))
+	if (apply_floor_is_seen(state, row))
 		row->clock->nfloor = 0;
 	row_clock_add_floor(row->clock, &stamp);
 	if (row->exists)
@@ -525,9 +511,15 @@ must_write_before(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	ListCell   *lc;
 
-	/* made and deleted again: it has to be possible, and allowed, to make it */
-	if (row->action == ROW_INSERT &&
-		change->delta.kind == DELTA_CHANGE_DELETE)
+	/*
+	 * Made and deleted again: it has to be possible, and allowed, to make it.
+	 * And what was written belongs into the image of a row that may come
+	 * back.
+	 */
+	if (change->delta.kind == DELTA_CHANGE_DELETE &&
+		(row->action == ROW_INSERT ||
+		 (row->action == ROW_UPDATE &&
+		  row->table->rules.on_delete != ON_DELETE_DELETE_WINS)))
 		return true;
 
 	/* brought back after its delete */
@@ -633,6 +625,7 @@ apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int co
 			 CellVerdict decision, const Stamp *current, char *current_json,
 			 char *incoming_json)
 {
+	static const char *const on_delete[] = {"delete_wins", "update_wins", "lww"};
 	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
 	ApplyConflict *conflict = palloc0(sizeof(ApplyConflict));
 
@@ -649,9 +642,7 @@ apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int co
 		conflict->is_open = true;
 	}
 	else
-		conflict->policy =
-			row->table->rules.on_delete == ON_DELETE_UPDATE_WINS ?
-			"update_wins" : "delete_wins";
+		conflict->policy = on_delete[row->table->rules.on_delete];
 	conflict->column = column;
 	conflict->decision = decision;
 	conflict->current_json = current_json ? pstrdup(current_json) : NULL;

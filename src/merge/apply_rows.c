@@ -22,10 +22,17 @@
 #include "miscadmin.h"
 #include "registry/row_fetch.h"
 #include "registry/value.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+
+/* So many locks stand for all dead rows of a table: a delta may touch many.  The
+ * class keeps them apart from users' advisory locks, which are 1 and 2. */
+#define DEAD_ROW_LOCKS			256
+#define DEAD_ROW_LOCK_CLASS		0x0D
 
 /* The rows of one table, sorted by key */
 typedef struct TableRows
@@ -45,6 +52,7 @@ static void check_no_newer_rows(TableRows *work);
 static void newer_row_read(void *arg, int ordinal, Datum clock,
 						   bool clock_isnull, Datum *values, bool *isnull);
 static void read_tombstones(TableRows *work);
+static void lock_dead(TableRows *work);
 
 uint32
 apply_row_hash(const void *key, Size keysize)
@@ -118,7 +126,49 @@ apply_read_rows(ApplyState *state, int first, int last)
 			work.columns = bms_add_member(work.columns, work.table->scope_column);
 		read_table(&work);
 		read_tombstones(&work);
+		if (work.table->rules.on_delete == ON_DELETE_LWW)
+			lock_dead(&work);
 	}
+}
+
+/*
+ * A change may be merged into a tombstone, of which no row lock keeps others out.
+ * So those who find a row dead take turns, and look again.
+ */
+static void
+lock_dead(TableRows *work)
+{
+	TableRows	dead = *work;
+	bool	   *is_wanted = palloc0(DEAD_ROW_LOCKS * sizeof(bool));
+
+	dead.rows = palloc(work->nrows * sizeof(ApplyRow *));
+	dead.nrows = 0;
+	for (int i = 0; i < work->nrows; i++)
+	{
+		ApplyRow   *row = work->rows[i];
+
+		if (row->exists || !row->has_tombstone)
+			continue;
+		is_wanted[apply_row_hash(&row->ref, sizeof(RowRef)) % DEAD_ROW_LOCKS] = true;
+		row->has_tombstone = false;
+		row->clock = NULL;
+		row->scope = NULL;
+		dead.rows[dead.nrows++] = row;
+	}
+	if (dead.nrows == 0)
+		return;
+	for (int i = 0; i < DEAD_ROW_LOCKS; i++)
+	{
+		LOCKTAG		tag;
+
+		if (!is_wanted[i])
+			continue;
+		SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, work->table->table_id, i,
+							 DEAD_ROW_LOCK_CLASS);
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	}
+	read_table(&dead);
+	read_tombstones(&dead);
 }
 
 /* Enter a change's row; "written" collects the columns to read for now. */

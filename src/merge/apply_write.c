@@ -222,6 +222,8 @@ report_missing_insert(ApplyState *state, const SyncTable *table)
 static void
 bury(ApplyState *state, ApplyRow *row)
 {
+	if (row->image_is_new)
+		apply_check_image(row);
 	tombstone_put(row->table->table_id, row->ref.key_bytes, row->ref.key_len,
 				  row->scope, row->clock, state->known_to, row->image,
 				  row->image_isnull);
@@ -236,7 +238,9 @@ settle(ApplyRow *row)
 {
 	row->exists = row->action == ROW_INSERT || row->action == ROW_UPDATE;
 	row->has_tombstone = !row->exists;
-	row->image_isnull = true;	/* of an older tombstone, or none */
+	if (row->action != ROW_BURY)
+		row->image_isnull = true;	/* of an older tombstone, or none */
+	row->image_is_new = false;
 	row->was_written = true;
 	row->action = ROW_KEEP;
 	row->written = NULL;

@@ -16,6 +16,10 @@
  * place where it had seen every write, and a write that had not seen a delete
  * brings the row back as it was; either way the same writes remain.
  *
+ * Under lww a row's life is a register: it lives while its latest write is later
+ * than its latest delete.  A write that loses against a delete may still be among
+ * those of a row that a later one brings back, so its cells are kept.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -135,8 +139,11 @@ decide_row(const RowRules *rules, RowIntention intention, const RowFacts *facts,
 		if (!facts->is_alive && !facts->was_deleted)
 			return ROW_MISSING;
 		*is_conflict = unseen_write;
-		return unseen_write && rules->on_delete == ON_DELETE_UPDATE_WINS ?
-			ROW_OUTLIVES : ROW_DELETE;
+		if (unseen_write &&
+			(rules->on_delete == ON_DELETE_UPDATE_WINS ||
+			 (rules->on_delete == ON_DELETE_LWW && !facts->is_latest)))
+			return ROW_OUTLIVES;
+		return ROW_DELETE;
 	}
 	if (unseen_delete && rules->on_delete == ON_DELETE_DELETE_WINS)
 	{
@@ -145,6 +152,11 @@ decide_row(const RowRules *rules, RowIntention intention, const RowFacts *facts,
 	}
 	if (facts->is_alive)
 		return ROW_MERGE;
+	if (unseen_delete && rules->on_delete == ON_DELETE_LWW && !facts->is_latest)
+	{
+		*is_conflict = true;
+		return facts->has_image ? ROW_ABSORB : ROW_SUPERSEDED;
+	}
 	if (unseen_delete && facts->has_image)
 	{
 		*is_conflict = true;

@@ -85,6 +85,8 @@ typedef enum RowVerdict
 								 * cells */
 	ROW_DELETE,					/* delete it, or only note the delete */
 	ROW_SUPERSEDED,				/* a delete that the writer had not seen wins */
+	ROW_ABSORB,					/* the same, but the cells go into the image,
+								 * in case a later write brings it back */
 	ROW_OUTLIVES,				/* the delete loses against updates */
 	ROW_EXISTS,					/* append_only: it was inserted before */
 	ROW_DISPUTED,				/* strong: what is stored stays, a person
@@ -98,7 +100,8 @@ typedef enum RowVerdict
 typedef enum SyncOnDelete
 {
 	ON_DELETE_DELETE_WINS = 0,
-	ON_DELETE_UPDATE_WINS
+	ON_DELETE_UPDATE_WINS,
+	ON_DELETE_LWW				/* the later one, by (hlc, replica) */
 } SyncOnDelete;
 
 /* The table's rules for its rows */
@@ -109,14 +112,23 @@ typedef struct RowRules
 	bool		is_strong;		/* nothing is merged with a concurrent write */
 } RowRules;
 
+/* Must a row remember its last write, whatever became of the cells?  See
+ * apply_life.c. */
+#define ROW_RULES_KEEP_STAMP(rules) \
+	((rules)->on_delete != ON_DELETE_DELETE_WINS || (rules)->is_strong)
+
 typedef struct RowFacts
 {
 	bool		is_alive;
 	bool		was_deleted;	/* the floor is not empty */
-	bool		floor_is_seen;	/* the writer had seen every delete in it */
+	bool		floor_is_seen;	/* the writer had seen every delete in it;
+								 * ON_DELETE_LWW: the latest one */
 	bool		has_image;		/* of a row that is gone: what it was is known */
-	bool		row_is_seen;	/* the writer had seen every stamp of the
+	bool		row_is_seen;	/* the writer had seen every write of the
 								 * living row */
+	bool		is_latest;		/* ON_DELETE_LWW: the change is later than
+								 * every write of the living row, or every
+								 * delete of the dead one */
 } RowFacts;
 
 /*

@@ -143,6 +143,13 @@ typedef struct SyncTable
 } SyncTable;
 
 /*
+ * The column id under which a row clock keeps the stamp of the row as a whole, where
+ * the table's rules need one (ROW_RULES_KEEP_STAMP): the first key column's.  Nobody
+ * writes a key column, so its place is free.
+ */
+#define SYNC_ROW_STAMP_ID(t) ((t)->columns[(t)->key[0]].column_id)
+
+/*
  * Look-ups.  NULL where not tracked (or not enabled).  By relid, which is how a
  * writer comes in, raises 55000 where a tracked table has lost its key or clock
  * column, and registers columns that were added while no event trigger ran;

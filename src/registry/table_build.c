@@ -349,7 +349,9 @@ describe(SyncTable *t, Relation rel, const TableSource *source,
 	t->max_column_id = recorded->n == 0 ? 0 :
 		recorded->columns[recorded->n - 1].column_id;
 	t->rules.on_delete = strcmp(row->on_delete, "update_wins") == 0 ?
-		ON_DELETE_UPDATE_WINS : ON_DELETE_DELETE_WINS;
+		ON_DELETE_UPDATE_WINS :
+		strcmp(row->on_delete, "lww") == 0 ?
+		ON_DELETE_LWW : ON_DELETE_DELETE_WINS;
 	t->rules.is_append_only = strcmp(row->mode, "append_only") == 0;
 	t->rules.is_strong = strcmp(row->consistency, "strong") == 0;
 	t->audit = audit_level_of(row->audit);

@@ -34,7 +34,7 @@ static void refuse_option(const char *policy, const char *known, const char *nam
 void
 table_options_parse(Jsonb *json, TableOptions *options)
 {
-	static const char *const on_delete[] = {"delete_wins", "update_wins", NULL};
+	static const char *const on_delete[] = {"delete_wins", "update_wins", "lww", NULL};
 	static const char *const mode[] = {"merge", "append_only", NULL};
 	static const char *const consistency[] = {"relaxed", "strong", NULL};
 	static const char *const audit[] = {"full", "outcomes", "conflicts", "off", NULL};
@@ -51,7 +51,7 @@ table_options_parse(Jsonb *json, TableOptions *options)
 	{
 		if (strcmp(pairs[i].key, "on_delete") == 0)
 			options->on_delete = choice(&pairs[i],
-										"\"delete_wins\", \"update_wins\"",
+										"\"delete_wins\", \"update_wins\", \"lww\"",
 										on_delete);
 		else if (strcmp(pairs[i].key, "mode") == 0)
 			options->mode = choice(&pairs[i], "\"merge\", \"append_only\"",

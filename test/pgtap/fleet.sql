@@ -47,10 +47,10 @@ CREATE TRIGGER tidy BEFORE INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTIO
 CREATE FUNCTION pick(list text[]) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT list[1 + floor(random() * cardinality(list))::int] $$;
 SELECT setseed(split_part(:'seeds', ',', 1)::float8) \g /dev/null
 SELECT sync_enable_table('project', 'scope', jsonb_build_object('votes', 'counter', 'name', pick('{lww,max,first_writer}')),
-           jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
+           jsonb_build_object('on_delete', pick('{delete_wins,update_wins,lww}'))),
        sync_enable_table('task', 'scope', jsonb_build_object('price', pick('{lww,min,server_wins}')),
-           jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
-       sync_enable_table('word', options => jsonb_build_object('on_delete', pick('{delete_wins,update_wins}'))),
+           jsonb_build_object('on_delete', pick('{delete_wins,update_wins,lww}'))),
+       sync_enable_table('word', options => jsonb_build_object('on_delete', pick('{delete_wins,update_wins,lww}'))),
        sync_enable_table('account', 'scope', '{"balance": "counter"}') \g /dev/null
 INSERT INTO device.scope_column VALUES ('project', 'scope'), ('task', 'scope'), ('account', 'scope');
 
