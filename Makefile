@@ -19,6 +19,7 @@ SQL_PARTS = $(wildcard \
 	src/log/change_log.sql \
 	src/registry/table.sql \
 	src/registry/policy.sql \
+	src/registry/schema_version.sql \
 	src/registry/device.sql \
 	src/registry/intent.sql \
 	src/audit/journal.sql \
@@ -28,6 +29,7 @@ SQL_PARTS = $(wildcard \
 	src/serve/serve.sql \
 	src/audit/views.sql \
 	src/audit/policies.sql \
+	src/audit/schema_versions.sql \
 	src/worker/maintenance.sql)
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql

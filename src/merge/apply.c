@@ -29,6 +29,7 @@
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
+#include "registry/table_version.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -37,9 +38,6 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-
-/* The newest version of the tables' columns that we know */
-#define SERVER_SCHEMA_VERSION	1
 
 #define APPLY_RESULT_COLUMNS	12
 
@@ -220,12 +218,12 @@ apply_refused(ApplyState *state, ApplyResult *result)
 					 ERRCODE_INSUFFICIENT_PRIVILEGE, "device is revoked");
 		return true;
 	}
-	if (header->schema_version > SERVER_SCHEMA_VERSION)
+	if (header->schema_version > sync_schema_version())
 	{
 		refuse_delta(state, result, "rejected", "schema_too_new",
 					 ERRCODE_FEATURE_NOT_SUPPORTED,
 					 psprintf("delta has schema version %d, but this node knows up to %d",
-							  header->schema_version, SERVER_SCHEMA_VERSION));
+							  header->schema_version, sync_schema_version()));
 		return true;
 	}
 	if (header->first_seq > state->device->acked_seq + 1)
@@ -675,7 +673,7 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		result->nconflicts += list_length(change->conflicts);
 		if (change->outcome == OUTCOME_REJECTED)
 			apply_remember_change(state, change);
-		apply_append_outcome(outcomes, change);
+		apply_append_outcome(state, outcomes, change);
 		apply_append_detail(state, &details, change);
 	}
 
@@ -694,6 +692,8 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	result->hlc = Max(result->hlc, state->last_hlc);
 	result->outcomes = json_array(outcomes->data);
 
+	if (state->reader.header.schema_version != 0)
+		state->device->schema_version = state->reader.header.schema_version;
 	sync_device_advance(state->device, state->last_seq, state->last_hlc);
 	if (result->nconflicts > 0)
 		record_conflicts(state, result);

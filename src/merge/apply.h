@@ -35,6 +35,7 @@
 #include "registry/device.h"
 #include "registry/intent.h"
 #include "registry/table.h"
+#include "registry/table_version.h"
 #include "types/delta.h"
 #include "types/orset.h"
 #include "utils/hsearch.h"
@@ -100,6 +101,7 @@ typedef struct ApplyChange
 	const char *detail;
 	const char *constraint;
 	const char *column;
+	List	   *ignored;		/* names of columns that are no more */
 	const char *scope;			/* of its row, where known */
 	char	   *previous;		/* JSON object of the cells it met, or NULL */
 	char	   *previous_stamps;	/* JSON object column -> [hlc, replica] */
@@ -188,6 +190,7 @@ typedef struct TouchedRow
 	Bitmapset  *mentioned;
 	Bitmapset  *force;
 	DeltaValue **sent;
+	const TableVersion *version;	/* the delta's, of the table */
 	const char *scope;			/* to log it in, where nothing else does */
 } TouchedRow;
 
@@ -217,10 +220,15 @@ typedef struct ApplyState
 	int32		node_id;
 	uint64		xid;
 
-	/* delta names resolved: [reader.ntables], [table][reader.ncolumns] */
+	/*
+	 * delta names resolved, as the delta's version of the schema has them:
+	 * [reader.ntables], [table][reader.ncolumns]
+	 */
 	SyncTable **tables;
 	bool	   *tables_resolved;
-	int		  **columns;
+	TableVersion **versions;	/* NULL: the present one */
+	bool		any_versions;	/* any but NULL */
+	int		  **columns;		/* see table_version_column */
 
 	ApplyChange *changes;
 	int			nchanges;
@@ -281,6 +289,13 @@ typedef struct ApplyState
 
 /* Resolve names and convert values of all changes; what cannot be is refused. */
 extern void apply_resolve(ApplyState *state);
+
+/* The version of the schema that the delta was made for; 0: the present one. */
+extern int	apply_schema_version(const ApplyState *state);
+
+/* The delta's version of a change's table. */
+extern const TableVersion *apply_table_version(const ApplyState *state,
+											   const ApplyChange *change);
 
 /* Refuse a change (strings are kept as given). */
 extern void apply_refuse(ApplyChange *change, const char *reason, int sqlstate,
@@ -456,7 +471,8 @@ extern void apply_recall_change(ApplyState *state, const ApplyChange *change);
 extern void apply_note_deletions(ApplyState *state);
 extern void apply_log_touched(ApplyState *state);
 extern DeltaData *apply_corrections(ApplyState *state);
-extern void apply_append_outcome(StringInfo buf, const ApplyChange *change);
+extern void apply_append_outcome(ApplyState *state, StringInfo buf,
+								 const ApplyChange *change);
 extern void apply_append_detail(ApplyState *state, StringInfo buf,
 								const ApplyChange *change);
 extern void apply_value_json(StringInfo buf, SyncColumn *column,

@@ -36,9 +36,11 @@ typedef struct Reread
 	int			nrows;
 	bool	   *found;
 	Bitmapset  *columns;
+	const TableVersion *version;	/* the delta's, of the table */
 	DeltaWriter *writer;
 } Reread;
 
+static const TableVersion *version_of(ApplyState *state, const SyncTable *table);
 static bool needs_reread(ApplyState *state, const TouchedRow *row);
 static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
@@ -49,11 +51,13 @@ static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
 						bool *isnull);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
 								  const RowClock *clock, Datum value, bool isnull);
-static void write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key);
+static void write_keys(Reread *work, const TouchedRow *row);
 static void write_absence(Reread *work, TouchedRow *row);
 static void write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind);
 static int	compare_touched(const void *a, const void *b);
 static void append_opaque(StringInfo buf, Datum value);
+static const char *device_column(ApplyState *state, const ApplyChange *change);
+static void append_ignored(StringInfo buf, List *ignored);
 
 /* A batch succeeded: keep of its rows what the answer needs. */
 void
@@ -159,9 +163,23 @@ apply_touch_row(ApplyState *state, const RowRef *ref, SyncTable *table,
 		row->table = table;
 		row->key = (Datum *) key;	/* of a change: lives as long */
 		row->sent = palloc0(table->ncolumns * sizeof(DeltaValue *));
+		row->version = version_of(state, table);
 		MemoryContextSwitchTo(oldcontext);
 	}
 	return row;
+}
+
+/* A table that the delta names, as the delta knows it. */
+static const TableVersion *
+version_of(ApplyState *state, const SyncTable *table)
+{
+	for (int i = 0; state->any_versions && i < state->reader.ntables; i++)
+	{
+		if (state->tables[i] != NULL &&
+			state->tables[i]->table_id == table->table_id)
+			return state->versions[i];
+	}
+	return NULL;
 }
 
 /*
@@ -239,6 +257,7 @@ apply_corrections(ApplyState *state)
 	memset(&header, 0, sizeof(header));
 	header.replica = *state->node;
 	header.hlc = sync_clock_now();
+	header.schema_version = state->reader.header.schema_version;
 	header.is_served = true;
 	header.from = vv_empty();
 	header.to = vv_empty();
@@ -260,6 +279,7 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 		!apply_may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
 		(row->was_written && table->has_generated) ||
+		(row->was_written && table_version_has_retyped(row->version)) ||
 		(row->was_inserted &&
 		 (table->has_defaults || table->has_counters_or_sets));
 }
@@ -272,6 +292,10 @@ reread_table(Reread *work)
 	bool		is_readable;
 	int			modes;
 
+	/* the delta need not name a table that an intent wrote to */
+	work->version = work->rows[0]->version;
+	if (work->version == NULL)
+		work->version = table_version_open(table, apply_schema_version(work->state));
 	work->columns = row_fetch_readable(table, &is_readable);
 	if (!is_readable)
 		return;
@@ -324,9 +348,11 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 		!is_known_row(work->state, clock);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
-		SyncColumn *column = &work->table->columns[i];
+		const char *name = table_version_name(work->table, work->version, i);
 		DeltaValue	value;
 
+		if (name == NULL)
+			continue;
 		if (!is_whole &&
 			!cell_needs_correction(work, row, i, clock, values[n], isnull[n]))
 			continue;
@@ -335,12 +361,13 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 			delta_writer_begin(work->writer,
 							   is_whole ? DELTA_CHANGE_INSERT : DELTA_CHANGE_UPDATE,
 							   work->table->wire_name, HLC_MIN);
-			write_keys(work->writer, work->table, row->key);
+			write_keys(work, row);
 			begun = true;
 		}
-		value_to_delta(column, values[n], isnull[n], &value);
+		table_version_down(work->table, work->version, i, values[n], isnull[n],
+						   &value);
 		work->state->told_bytes += value.len;
-		delta_writer_cell(work->writer, column->name, DELTA_SET, &value);
+		delta_writer_cell(work->writer, name, DELTA_SET, &value);
 	}
 	if (begun)
 		delta_writer_end(work->writer);
@@ -422,6 +449,10 @@ cell_needs_correction(Reread *work, TouchedRow *row, int column,
 		return true;
 	if (c->is_generated)
 		return row->was_written;
+	/* another spelling may have become the same value */
+	if (row->sent[column] != NULL &&
+		table_version_is_retyped(work->version, column))
+		return true;
 	if (row->sent[column] != NULL)
 		return !value_is_as_sent(c, row->sent[column], value, isnull);
 
@@ -435,15 +466,19 @@ cell_needs_correction(Reread *work, TouchedRow *row, int column,
 }
 
 static void
-write_keys(DeltaWriter *writer, SyncTable *table, const Datum *key)
+write_keys(Reread *work, const TouchedRow *row)
 {
+	SyncTable  *table = work->table;
+
 	for (int i = 0; i < table->nkeys; i++)
 	{
-		SyncColumn *column = &table->columns[table->key[i]];
 		DeltaValue	value;
 
-		value_to_delta(column, key[i], false, &value);
-		delta_writer_key(writer, column->name, &value);
+		table_version_down(table, work->version, table->key[i], row->key[i], false,
+						   &value);
+		delta_writer_key(work->writer,
+						 table_version_name(table, work->version, table->key[i]),
+						 &value);
 	}
 }
 
@@ -464,7 +499,7 @@ write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind)
 	if (row->device_deleted)
 		return;
 	delta_writer_begin(work->writer, kind, work->table->wire_name, HLC_MIN);
-	write_keys(work->writer, work->table, row->key);
+	write_keys(work, row);
 	delta_writer_end(work->writer);
 }
 
@@ -501,15 +536,18 @@ append_string_member(StringInfo buf, const char *name, const char *value)
 	escape_json(buf, value);
 }
 
-/* What became of a change, for the device: nothing where it simply applied. */
+/*
+ * What became of a change, for the device, in its words: nothing where it simply
+ * applied.
+ */
 void
-apply_append_outcome(StringInfo buf, const ApplyChange *change)
+apply_append_outcome(ApplyState *state, StringInfo buf, const ApplyChange *change)
 {
 	bool		has_result = change->outcome == OUTCOME_APPLIED &&
 	change->intent != NULL && change->intent->result != NULL;
 
 	if (change->outcome == OUTCOME_APPLIED && !change->clock_was_ahead &&
-		change->conflicts == NIL && !has_result)
+		change->conflicts == NIL && change->ignored == NIL && !has_result)
 		return;
 	appendStringInfo(buf, "%s{\"seq\":" INT64_FORMAT ",\"outcome\":\"%s\"",
 					 buf->len > 0 ? "," : "", change->delta.seq,
@@ -520,14 +558,51 @@ apply_append_outcome(StringInfo buf, const ApplyChange *change)
 	append_string_member(buf, "message", change->message);
 	append_string_member(buf, "detail", change->detail);
 	append_string_member(buf, "constraint", change->constraint);
-	append_string_member(buf, "column", change->column);
+	append_string_member(buf, "column", device_column(state, change));
 	if (change->conflicts != NIL)
 		appendStringInfo(buf, ",\"conflicts\":%d", list_length(change->conflicts));
 	if (change->clock_was_ahead)
 		appendStringInfoString(buf, ",\"clock\":\"ahead\"");
+	append_ignored(buf, change->ignored);
 	if (has_result)
 		appendStringInfo(buf, ",\"result\":%s", change->intent->result);
 	appendStringInfoChar(buf, '}');
+}
+
+/* What the device calls the column that was in the way. */
+static const char *
+device_column(ApplyState *state, const ApplyChange *change)
+{
+	const TableVersion *version = apply_table_version(state, change);
+	const char *name = NULL;
+	int			column;
+
+	/* a name that means nothing is the device's own */
+	if (version == NULL || change->table == NULL || change->column == NULL ||
+		(change->reason != NULL && strcmp(change->reason, "unknown_column") == 0))
+		return change->column;
+	column = sync_column_by_name(change->table, change->column,
+								 strlen(change->column));
+	if (column >= 0)
+		name = table_version_name(change->table, version, column);
+	return name == NULL ? change->column : name;
+}
+
+/* The columns that are no more, whose values were left aside */
+static void
+append_ignored(StringInfo buf, List *ignored)
+{
+	ListCell   *lc;
+
+	if (ignored == NIL)
+		return;
+	appendStringInfoString(buf, ",\"ignored\":");
+	foreach(lc, ignored)
+	{
+		appendStringInfoChar(buf, lc == list_head(ignored) ? '[' : ',');
+		escape_json(buf, lfirst(lc));
+	}
+	appendStringInfoChar(buf, ']');
 }
 
 /* The same for the audit, at the level of the change's table. */

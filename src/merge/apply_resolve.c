@@ -32,12 +32,18 @@ static bool resolve_key(ApplyState *state, ApplyChange *change);
 static bool resolve_cells(ApplyState *state, ApplyChange *change);
 static bool resolve_cell(ApplyState *state, ApplyChange *change,
 						 const DeltaCell *cell, ApplyCell *result);
+static char *no_column_message(ApplyState *state, ApplyChange *change,
+							   const char *name);
 static int	resolve_column(ApplyState *state, ApplyChange *change, int name);
 static void conceal_opaque(ApplyChange *change);
 
 void
 apply_resolve(ApplyState *state)
 {
+	if (state->versions == NULL)
+		state->versions = palloc0(Max(state->reader.ntables, 1) *
+								  sizeof(TableVersion *));
+
 	/* outside of a subtransaction, with which the locks could go */
 	for (int i = 0; i < state->reader.ntables; i++)
 	{
@@ -123,14 +129,37 @@ resolve_table(ApplyState *state, int index)
 	state->tables_resolved[index] = true;
 	if (table == NULL)
 		return;
+	state->versions[index] = table_version_open(table, apply_schema_version(state));
+	state->any_versions |= state->versions[index] != NULL;
 	state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
 	for (int i = 0; i < state->reader.ncolumns; i++)
 		state->columns[index][i] =
-			sync_column_by_name(table, state->reader.columns[i].data,
-								state->reader.columns[i].len);
+			table_version_column(table, state->versions[index],
+								 state->reader.columns[i].data,
+								 state->reader.columns[i].len);
 	if (table->has_before_insert || table->has_before_update ||
 		table->has_other_triggers)
 		state->any_triggers = true;
+}
+
+/*
+ * A device that does not say speaks the version that it declared last; one that never
+ * did, the present one, as it is served.
+ */
+int
+apply_schema_version(const ApplyState *state)
+{
+	if (state->reader.header.schema_version != 0)
+		return state->reader.header.schema_version;
+	return state->device == NULL ? 0 : state->device->schema_version;
+}
+
+const TableVersion *
+apply_table_version(const ApplyState *state, const ApplyChange *change)
+{
+	if (change->delta.table < 0 || state->versions == NULL)
+		return NULL;
+	return state->versions[change->delta.table];
 }
 
 /*
@@ -194,11 +223,14 @@ resolve_key(ApplyState *state, ApplyChange *change)
 		for (int k = 0; k < change->delta.nkeys && !found; k++)
 		{
 			DeltaCell  *cell = &change->delta.keys[k];
+			DeltaValue	value;
 
 			if (state->columns[change->delta.table][cell->column] != table->key[i])
 				continue;
 			change->column = column->name;	/* in case the value is bad */
-			change->key[i] = value_from_delta(column, &cell->value, &isnull);
+			table_version_up(table, apply_table_version(state, change),
+							 table->key[i], &cell->value, &value);
+			change->key[i] = value_from_delta(column, &value, &isnull);
 			change->column = NULL;
 			found = !isnull;
 		}
@@ -206,7 +238,9 @@ resolve_key(ApplyState *state, ApplyChange *change)
 		{
 			apply_refuse(change, "bad_key", ERRCODE_INVALID_PARAMETER_VALUE,
 						 psprintf("key lacks column \"%s\" of the primary key",
-								  column->name), column->name);
+								  table_version_name(table, apply_table_version(state, change),
+													 table->key[i])),
+						 column->name);
 			return false;
 		}
 	}
@@ -226,6 +260,16 @@ resolve_cells(ApplyState *state, ApplyChange *change)
 	change->ncells = 0;
 	for (int i = 0; i < change->delta.ncells; i++)
 	{
+		int			name = change->delta.cells[i].column;
+
+		/* what became of the column, its values follow */
+		if (state->columns[change->delta.table][name] == VERSION_DROPPED_COLUMN)
+		{
+			change->ignored =
+				list_append_unique_ptr(change->ignored,
+									   unconstify(char *, state->reader.columns[name].data));
+			continue;
+		}
 		if (!resolve_cell(state, change, &change->delta.cells[i],
 						  &change->cells[change->ncells]))
 			return false;
@@ -240,6 +284,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 {
 	int			index = resolve_column(state, change, cell->column);
 	SyncColumn *column;
+	DeltaValue	value;
 	const char *misuse = NULL;
 
 	if (index < 0)
@@ -248,7 +293,6 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 
 	result->column = index;
 	result->op = cell->op;
-	result->sent = cell->value;
 	result->value = (Datum) 0;
 	result->isnull = false;
 
@@ -274,22 +318,25 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 		StringInfoData message;
 
 		initStringInfo(&message);
-		appendStringInfo(&message, misuse, column->name);
+		appendStringInfo(&message, misuse, state->reader.columns[cell->column].data);
 		apply_refuse(change, "policy_mismatch", ERRCODE_WRONG_OBJECT_TYPE,
 					 message.data, column->name);
 		return false;
 	}
 
 	change->column = column->name;	/* in case the value is bad */
+	table_version_up(change->table, apply_table_version(state, change), index,
+					 &cell->value, &value);
+	result->sent = value;
 	if (column->policy == POLICY_ORSET)
 	{
-		if (cell->value.kind == DELTA_NULL)
+		if (value.kind == DELTA_NULL)
 		{
 			result->sent.kind = DELTA_LIST;
 			result->sent.data = NULL;
 			result->sent.len = 0;
 		}
-		else if (!delta_value_to_list(&cell->value, &result->sent))
+		else if (!delta_value_to_list(&value, &result->sent))
 		{
 			apply_refuse(change, "bad_value", ERRCODE_INVALID_TEXT_REPRESENTATION,
 						 psprintf("value for set column \"%s\" must be an array of strings",
@@ -299,7 +346,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 	}
 	else
 	{
-		result->value = value_from_delta(column, &cell->value, &result->isnull);
+		result->value = value_from_delta(column, &value, &result->isnull);
 		if (result->isnull && cell->op == DELTA_INCREMENT)
 		{
 			apply_refuse(change, "bad_value", ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -323,8 +370,7 @@ resolve_column(ApplyState *state, ApplyChange *change, int name)
 	if (index < 0)
 	{
 		apply_refuse(change, "unknown_column", ERRCODE_UNDEFINED_COLUMN,
-					 psprintf("column \"%s\" of table \"%s\" does not exist",
-							  column_name, change->table->wire_name),
+					 no_column_message(state, change, column_name),
 					 column_name);
 		return -1;
 	}
@@ -344,6 +390,17 @@ resolve_column(ApplyState *state, ApplyChange *change, int name)
 		return -1;
 	}
 	return index;
+}
+
+/* Which version of the schema it lacks, where that is not the present one. */
+static char *
+no_column_message(ApplyState *state, ApplyChange *change, const char *name)
+{
+	if (apply_table_version(state, change) == NULL)
+		return psprintf("column \"%s\" of table \"%s\" does not exist",
+						name, change->table->wire_name);
+	return psprintf("column \"%s\" of table \"%s\" does not exist in schema version %d",
+					name, change->table->wire_name, apply_schema_version(state));
 }
 
 void

@@ -183,6 +183,9 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 	device->acked_seq = DatumGetInt64(values[ANUM_DEVICE_ACKED_SEQ - 1]);
 	device->hlc = DatumGetHlc(values[ANUM_DEVICE_HLC - 1]);
 	device->is_revoked = !nulls[ANUM_DEVICE_REVOKED_AT - 1];
+	if (!nulls[ANUM_DEVICE_SCHEMA_VERSION - 1])
+		device->schema_version =
+			DatumGetInt32(values[ANUM_DEVICE_SCHEMA_VERSION - 1]);
 
 	/* a device that never called was seen when it was registered */
 	device->last_seen_at =
@@ -254,6 +257,9 @@ sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc)
 	device->last_seen_at = GetCurrentTimestamp();
 	device_row_set(&change, ANUM_DEVICE_LAST_PUSH_AT,
 				   TimestampTzGetDatum(device->last_seen_at));
+	if (device->schema_version != 0)
+		device_row_set(&change, ANUM_DEVICE_SCHEMA_VERSION,
+					   Int32GetDatum(device->schema_version));
 	device_row_update(device, &change);
 
 	device->acked_seq = acked_seq;

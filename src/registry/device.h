@@ -22,6 +22,7 @@ typedef struct SyncDevice
 	int64		acked_seq;
 	Hlc			hlc;			/* of its last stored change, as lifted */
 	bool		is_revoked;
+	int			schema_version; /* that it declared last; 0: never did */
 	TimestampTz last_seen_at;	/* last push or ack */
 	ItemPointerData tid;		/* of the row version read */
 } SyncDevice;
@@ -57,7 +58,8 @@ extern char *sync_device_class(const pg_uuid_t *uuid);
 /* Has the device been silent for longer than offline_sync.device_expiry? */
 extern bool sync_device_is_expired(const SyncDevice *device);
 
-/* Store progress after a push; the device must have been locked. */
+/* Store progress after a push, device->schema_version included; the device must have
+ * been locked. */
 extern void sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc);
 
 /*

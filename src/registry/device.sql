@@ -13,7 +13,8 @@ CREATE TABLE offline_sync.device (
     last_push_at    timestamptz,
     last_ack_at     timestamptz,
     seen            version_vector NOT NULL,      -- what it acknowledged
-    revoked_at      timestamptz
+    revoked_at      timestamptz,
+    schema_version  int                           -- that it declared last
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 

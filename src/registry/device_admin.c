@@ -30,6 +30,7 @@
 #include "log/state.h"
 #include "miscadmin.h"
 #include "registry/device_row.h"
+#include "registry/table_version.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -195,6 +196,12 @@ device_check_uuid(const pg_uuid_t *uuid)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the nil uuid cannot name a device")));
 
+	if (memcmp(uuid, &sync_schema_replica, UUID_LEN) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("uuid \"%s\" stands for the schema and cannot name a device",
+						device_row_uuid_text(uuid))));
+
 	is_node = memcmp(uuid, sync_node_uuid(), UUID_LEN) == 0;
 	nodes = sync_node_list(&nnodes);
 	for (int i = 0; i < nnodes && !is_node; i++)
@@ -265,6 +272,7 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	nulls[ANUM_DEVICE_LAST_ACK_AT - 1] = true;
 	values[ANUM_DEVICE_SEEN - 1] = VersionVectorPGetDatum(vv_empty());
 	nulls[ANUM_DEVICE_REVOKED_AT - 1] = true;
+	nulls[ANUM_DEVICE_SCHEMA_VERSION - 1] = true;
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);

@@ -30,14 +30,12 @@
 #include "miscadmin.h"
 #include "offline_sync.h"
 #include "registry/device_row.h"
+#include "registry/table_version.h"
 #include "types/delta.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-
-/* schema_version of the deltas that are served and accepted */
-#define SYNC_SCHEMA_VERSION		1
 
 /* look-ups and entries that counting a device's lag may cost */
 #define DEVICE_LAG_MAX			10000
@@ -83,7 +81,7 @@ sync_hello(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(device->acked_seq);
 	values[3] = HlcGetDatum(sync_clock_now());
 	values[4] = CStringGetTextDatum(device_status(device));
-	values[5] = Int32GetDatum(SYNC_SCHEMA_VERSION);
+	values[5] = Int32GetDatum(sync_schema_version());
 	values[6] = device_limits();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));

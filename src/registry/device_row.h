@@ -28,7 +28,8 @@
 #define ANUM_DEVICE_LAST_ACK_AT		10
 #define ANUM_DEVICE_SEEN			11
 #define ANUM_DEVICE_REVOKED_AT		12
-#define NATTS_DEVICE				12
+#define ANUM_DEVICE_SCHEMA_VERSION	13
+#define NATTS_DEVICE				13
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1

@@ -96,6 +96,9 @@ typedef struct SyncColumn
 typedef struct SyncTable
 {
 	int32		table_id;
+	int			schema_version; /* at which the columns changed last; 1: never */
+	struct VersionNames *version_names; /* of older versions; private to
+										 * table_version.c */
 	uint64		version;		/* no other description in this backend has
 								 * the same: what is derived from it may key
 								 * on it */

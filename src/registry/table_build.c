@@ -32,6 +32,7 @@
 #include "log/node.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "registry/column_history.h"
 #include "registry/table_build.h"
 #include "registry/table_options.h"
 #include "utils/builtins.h"
@@ -75,7 +76,6 @@ static void index_columns(SyncTable *t, int natts);
 static int	compare_names(const void *a, const void *b, void *arg);
 static void describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
 							const RegistryOids *oids);
-static SyncValueClass value_class_of(Oid type, const RegistryOids *oids);
 static bool type_needs_modes(Oid base_type, const RegistryOids *oids);
 static SyncAuditLevel audit_level_of(const char *name);
 
@@ -304,6 +304,7 @@ sync_table_build(const TableSource *source, MemoryContext *context,
 	old_context = MemoryContextSwitchTo(*context);
 	t = palloc0(sizeof(SyncTable));
 	t->version = ++last_version;
+	t->schema_version = column_history_table_version(source->row->table_id);
 	is_complete = describe(t, rel, source, &recorded, problem);
 	if (is_complete)
 	{
@@ -515,7 +516,7 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 	c->typalign = att->attalign;
 	describe_rule(&c->rule, row, att->atttypid, oids);
 	c->policy = c->rule.policy;
-	c->value_class = value_class_of(att->atttypid, oids);
+	c->value_class = registry_value_class(att->atttypid, oids);
 	c->is_generated = att->attgenerated != '\0';
 	c->has_default = !c->is_generated &&
 		(att->atthasdef || att->attidentity != '\0' ||
@@ -808,8 +809,8 @@ sync_policy_fits(SyncPolicy policy, Oid type)
 	}
 }
 
-static SyncValueClass
-value_class_of(Oid type, const RegistryOids *oids)
+SyncValueClass
+registry_value_class(Oid type, const RegistryOids *oids)
 {
 	if (type == oids->orset)
 		return VALUE_ORSET;

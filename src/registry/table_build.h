@@ -98,6 +98,9 @@ extern int *tracked_column_match(TupleDesc desc, int ncolumns,
 extern bool tracked_column_is_recorded(Form_pg_attribute att,
 									   const TrackedColumn *row);
 
+/* How values of a type travel. */
+extern SyncValueClass registry_value_class(Oid type, const RegistryOids *oids);
+
 /* A type's name as the registry records it: qualified, without typmod. */
 extern char *tracked_column_type_name(Oid type);
 

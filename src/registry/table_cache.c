@@ -31,8 +31,10 @@
 #include "compat.h"
 #include "log/node.h"
 #include "miscadmin.h"
+#include "registry/column_history.h"
 #include "registry/table_build.h"
 #include "registry/table_registry.h"
+#include "registry/table_version.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -59,6 +61,7 @@ typedef struct Registry
 	int			nentries;
 	RegistryEntry *entries;		/* ascending table_id */
 	RegistryEntry **by_name;	/* ascending wire name */
+	int			schema_version;
 } Registry;
 
 /* A description, kept in a hash by table id. */
@@ -335,6 +338,12 @@ sync_table_row(int32 table_id, Oid *relid)
 		return NULL;
 	*relid = entry->relid;
 	return &entry->row;
+}
+
+int
+sync_schema_version(void)
+{
+	return registry_get()->schema_version;
 }
 
 const RegistryOids *
@@ -622,6 +631,7 @@ registry_read(void)
 
 	r->context = context;
 	registry_oids_read(&r->oids);
+	r->schema_version = column_history_version();
 	if (OidIsValid(r->oids.tracked_table))
 	{
 		TrackedTable *rows = tracked_table_read(&r->nentries);

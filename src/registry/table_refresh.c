@@ -19,6 +19,7 @@
 #include "executor/spi.h"
 #include "log/node.h"
 #include "log/state.h"
+#include "registry/column_history.h"
 #include "registry/table_registry.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -27,7 +28,10 @@
 
 PG_FUNCTION_INFO_V1(sync_registry_changed);
 
-static void record_columns(int32 table_id, Relation rel);
+static void record_columns(int32 table_id, Oid recorder, Relation rel);
+static int	note_change(ColumnChange *changes, int nchanges,
+						const TrackedColumn *column, int32 column_id,
+						Form_pg_attribute att);
 static void update_column(int32 table_id, int32 column_id,
 						  Form_pg_attribute att);
 static void mark_dropped(int32 table_id, int32 column_id);
@@ -46,7 +50,7 @@ sync_table_refresh(int32 table_id, Oid relid)
 
 	SPI_connect();
 	state_become_owner(&saved);
-	record_columns(table_id, rel);
+	record_columns(table_id, saved.user, rel);
 	record_name(table_id, rel);
 	state_restore_user(&saved);
 	SPI_finish();
@@ -56,7 +60,7 @@ sync_table_refresh(int32 table_id, Oid relid)
 }
 
 /*
- * sync_registry_changed() -> trigger on tracked_table
+ * sync_registry_changed() -> trigger on tracked_table and column_history
  *
  * For those who write the table by other ways than our functions, which is what
  * a restore does.
@@ -69,7 +73,7 @@ sync_registry_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger",
 						"sync_registry_changed")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	CacheInvalidateRelcacheByRelid(sync_table_oids()->tracked_table);
 	return PointerGetDatum(NULL);
 }
 
@@ -83,7 +87,7 @@ sync_table_invalidate(Oid relid)
 }
 
 static void
-record_columns(int32 table_id, Relation rel)
+record_columns(int32 table_id, Oid recorder, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			ncolumns;
@@ -91,6 +95,9 @@ record_columns(int32 table_id, Relation rel)
 	int		   *match = tracked_column_match(desc, ncolumns, columns);
 	int32		next_id = ncolumns == 0 ? 1 : columns[ncolumns - 1].column_id + 1;
 	bool	   *is_present = palloc0(Max(ncolumns, 1) * sizeof(bool));
+	ColumnChange *changes = palloc((desc->natts + ncolumns) * 2 *
+								   sizeof(ColumnChange));
+	int			nchanges = 0;
 	int			i;
 
 	for (i = 0; i < desc->natts; i++)
@@ -99,19 +106,71 @@ record_columns(int32 table_id, Relation rel)
 
 		if (match[i] >= 0)
 		{
+			const TrackedColumn *column = &columns[match[i]];
+
 			is_present[match[i]] = true;
-			if (!tracked_column_is_recorded(att, &columns[match[i]]))
-				update_column(table_id, columns[match[i]].column_id, att);
+			if (tracked_column_is_recorded(att, column))
+				continue;
+			update_column(table_id, column->column_id, att);
+			nchanges = note_change(changes, nchanges, column, column->column_id, att);
 		}
 		else if (!att->attisdropped &&
 				 strcmp(NameStr(att->attname), SYNC_CLOCK_COLUMN) != 0)
-			sync_table_add_column(table_id, next_id++, att, 0);
+		{
+			sync_table_add_column(table_id, next_id, att, 0);
+			nchanges = note_change(changes, nchanges, NULL, next_id++, att);
+		}
 	}
 	for (i = 0; i < ncolumns; i++)
 	{
-		if (!is_present[i] && !columns[i].is_dropped)
-			mark_dropped(table_id, columns[i].column_id);
+		if (is_present[i] || columns[i].is_dropped)
+			continue;
+		mark_dropped(table_id, columns[i].column_id);
+		nchanges = note_change(changes, nchanges, &columns[i],
+							   columns[i].column_id, NULL);
 	}
+	column_history_record(table_id, recorder, nchanges, changes);
+}
+
+/*
+ * Add what the difference between the record and the attribute means to a device, if
+ * anything: another attnum or node does not.  No record: added; no attribute: dropped.
+ */
+static int
+note_change(ColumnChange *changes, int nchanges, const TrackedColumn *column,
+			int32 column_id, Form_pg_attribute att)
+{
+	ColumnChange change = {0};
+
+	change.column_id = column_id;
+	if (column != NULL)
+	{
+		change.old_name = column->name;
+		change.old_type = column->type_name;
+	}
+	if (att != NULL)
+	{
+		change.new_name = NameStr(att->attname);
+		change.new_type = tracked_column_type_name(att->atttypid);
+	}
+
+	if (column == NULL || att == NULL)
+	{
+		change.kind = column == NULL ? COLUMN_ADDED : COLUMN_DROPPED;
+		changes[nchanges++] = change;
+		return nchanges;
+	}
+	if (strcmp(change.old_name, change.new_name) != 0)
+	{
+		change.kind = COLUMN_RENAMED;
+		changes[nchanges++] = change;
+	}
+	if (strcmp(change.old_type, change.new_type) != 0)
+	{
+		change.kind = COLUMN_RETYPED;
+		changes[nchanges++] = change;
+	}
+	return nchanges;
 }
 
 void

@@ -309,3 +309,19 @@ same_bytes(const char *a, int alen, const char *b, int blen)
 {
 	return alen == blen && (alen == 0 || memcmp(a, b, alen) == 0);
 }
+
+bool
+value_error_is_about_value(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */
+			return false;
+		default:
+			return true;
+	}
+}

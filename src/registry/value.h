@@ -42,4 +42,8 @@ extern char *value_to_text(SyncColumn *column, Datum value);
 extern bool value_is_as_sent(SyncColumn *column, const DeltaValue *sent,
 							 Datum stored, bool isnull);
 
+/* Does an error, caught in a subtransaction, say that a value is not acceptable,
+ * rather than that the server is in trouble? */
+extern bool value_error_is_about_value(int sqlerrcode);
+
 #endif							/* OFFLINE_SYNC_VALUE_H */

@@ -18,6 +18,9 @@
  * transaction may have written other rows as well.  So until the log has come
  * past it, the token remembers that it has been dealt with.
  *
+ * The same base scan brings a device that came to a later version of the schema the
+ * columns that were not served to it before, though its vector covers them.
+ *
  * The vector that is handed out is the only thing that lets something be
  * forgotten for ever.  It claims: what the vector covered before; what the log
  * was read up to, or V0; less what the snapshot does not see as finished, less
@@ -42,6 +45,9 @@
 
 PG_FUNCTION_INFO_V1(sync_changes_since);
 
+static void check_schema_version(int version);
+static void set_versions(ServePage *page, const SyncDevice *device, int version,
+						 const VersionVector *since);
 static void page_init(ServePage *page, const pg_uuid_t *device, int budget);
 static void page_load(ServePage *page);
 static void serve_page(ServePage *page, const SyncDevice *device,
@@ -77,6 +83,7 @@ sync_changes_since(PG_FUNCTION_ARGS)
 	VersionVector *since = PG_ARGISNULL(1) ? vv_empty() :
 	PG_GETARG_VERSION_VECTOR_P(1);
 	int32		max_changes = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);
+	int32		schema_version = PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4);
 	ServeToken *token;
 	ServePage	page;
 	SyncDevice *device;
@@ -92,10 +99,13 @@ sync_changes_since(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_changes must be at least 1, not %d", max_changes)));
 	device = sync_device_get(PG_GETARG_UUID_P(0), false);
+	if (!PG_ARGISNULL(4))
+		check_schema_version(schema_version);
 	token = PG_ARGISNULL(3) ? serve_token_create() :
 		serve_token_parse(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 
 	page_init(&page, PG_GETARG_UUID_P(0), max_changes);
+	set_versions(&page, device, schema_version, since);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	page_load(&page);
@@ -111,11 +121,46 @@ sync_changes_since(PG_FUNCTION_ARGS)
 	header.replica = page.node;
 	header.from = since;
 	header.hlc = Max(sync_clock_now(), page.hlc);
-	header.schema_version = 1;
+	header.schema_version = page.schema_version;
 	header.is_served = true;
 	result = page_finish(&page, &header);
 	MemoryContextDelete(page.context);
 	PG_RETURN_DELTA_P(result);
+}
+
+static void
+check_schema_version(int version)
+{
+	if (version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("schema_version must be at least 1, not %d", version)));
+	if (version > sync_schema_version())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("device has schema version %d, but this node knows up to %d",
+						version, sync_schema_version()),
+				 errhint("Pull again when the server has been upgraded.")));
+}
+
+/*
+ * The version of the schema that the page is in: as asked for (0: not), or as the
+ * device declared last, or the present one.  And the one whose rows the device has,
+ * which is the entry of a replica that is none in the vectors handed out.
+ */
+static void
+set_versions(ServePage *page, const SyncDevice *device, int version,
+			 const VersionVector *since)
+{
+	page->device_version = device->schema_version;
+	if (version == 0)
+		version = device->schema_version;
+	if (version == 0)
+		version = sync_schema_version();
+	page->schema_version = Min(version, sync_schema_version());
+	page->known_version = (int) Min(vv_base_counter(since, &sync_schema_replica),
+									PG_INT32_MAX);
+	page->known_version = Max(page->known_version, 1);
 }
 
 static void
@@ -277,6 +322,7 @@ serve_base_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 		return false;
 
 	page->done = vv_join_vectors(page->done, token->target);
+	page->known_version = page->schema_version;
 	if (token->is_full)
 	{
 		VVBuilder  *builder = vv_builder_create();
@@ -314,6 +360,11 @@ serve_log_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 		vv_builder_remove(builder, &page->node, page->own_xid, page->own_xid);
 	vv_builder_remove(builder, &page->device, 1, VV_MAX_COUNTER);
 	vv_builder_add_vector(builder, page->since);
+
+	/* lower than before, if the device went back: it misses columns again */
+	vv_builder_remove(builder, &sync_schema_replica, 1, VV_MAX_COUNTER);
+	if (page->schema_version > 1)
+		vv_builder_add(builder, &sync_schema_replica, 1, page->schema_version);
 	to = vv_builder_finish(builder);
 
 	last_push = serve_pushes_covered(page, to);

@@ -23,6 +23,7 @@
 #include "nodes/bitmapset.h"
 #include "registry/device.h"
 #include "registry/table.h"
+#include "registry/table_version.h"
 #include "types/delta.h"
 #include "types/row_clock.h"
 #include "types/version_vector.h"
@@ -52,11 +53,13 @@ typedef struct ServeTable
 {
 	int32		table_id;		/* hash key */
 	SyncTable  *table;			/* NULL: not tracked (any more) */
+	TableVersion *version;		/* the page's; NULL: the present one */
+	bool		has_news;		/* columns that the device has no values of */
 	bool		is_readable;	/* key, clock and scope column, by SELECT
 								 * rights */
 	bool		has_policies;	/* row security applies to the caller */
-	Bitmapset  *fetched;		/* the readable columns that are not in the
-								 * key, and the scope column */
+	Bitmapset  *fetched;		/* the version's readable columns that are not
+								 * in the key, and the scope column */
 	int			nfetched;
 	int			scope_place;	/* of the scope column among these, or -1 */
 } ServeTable;
@@ -66,6 +69,7 @@ typedef struct ServedChange
 {
 	DeltaChangeKind kind;
 	SyncTable  *table;			/* NULL: a whole scope */
+	const TableVersion *version;	/* of the table */
 	const char *scope;
 	Hlc			hlc;
 	DeltaValue *keys;			/* [table->nkeys], in key order */
@@ -98,6 +102,10 @@ typedef struct ServePage
 	MemoryContext push_context; /* reset for each change of a push */
 	Snapshot	snapshot;		/* registered by the caller */
 	pg_uuid_t	device;
+	int			device_version; /* of the schema, that it declared last; 0:
+								 * never did */
+	int			schema_version; /* of the page */
+	int			known_version;	/* whose columns the device has the values of */
 	VersionVector *since;		/* see the file's comment */
 	VersionVector *done;
 	VersionVector *retracted;	/* revocations that the device has been told
@@ -196,6 +204,7 @@ typedef struct ServeToken
 								 * and */
 	uint64		retract_xid;	/* the last one told of so far; 0: none */
 	char	   *retract_scope;
+	int			schema_version; /* base scan: of its pages so far */
 	uint32		tables_hash;	/* base scan: the order that the place refers
 								 * to */
 	int32		table_id;		/* base scan: the place; 0: at the beginning */
@@ -220,7 +229,8 @@ extern ServeToken *serve_token_parse(const char *str);
 /*
  * Go on with a base scan from the token's place, as far as the page has room;
  * true: it is complete.  A pair of table and scope is scanned if it has an event
- * that since and done do not cover and the target covers both.
+ * that since and done do not cover, or columns that the device has no values of, and
+ * the target covers both its events.
  */
 extern bool serve_base(ServePage *page, ServeToken *token);
 extern bool serve_base_needs(ServePage *page, SyncTable *table,
@@ -260,10 +270,6 @@ extern bool serve_row_is_had(ServePage *page, const Stamp *scope_stamp,
 
 /* The last seq of the device's pushes that a vector about to be given covers. */
 extern int64 serve_pushes_covered(const ServePage *page, const VersionVector *to);
-
-/* Does an error, caught in a subtransaction, say that a value is not acceptable,
- * rather than that the server is in trouble? */
-extern bool serve_error_is_about_value(int sqlerrcode);
 
 /* The last seq of any push of the device that the page's snapshot sees. */
 extern int64 serve_pushes_last(const ServePage *page);

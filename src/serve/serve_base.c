@@ -8,7 +8,8 @@
  * the log, at a position that the vector handed out at the end does not cover.
  *
  * The place where to go on refers to the tables in their order of rank.  If
- * that has changed when the next page is asked for, the scan starts again.
+ * that has changed when the next page is asked for, or the device's version of the
+ * schema has, the scan starts again.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,6 +66,7 @@ typedef struct BaseScan
 	Datum	   *last;			/* [nkeys]: the key behind which to go on */
 } BaseScan;
 
+static bool has_news(ServePage *page, const SyncTable *table);
 static bool scan_pair(ServePage *page, ServeToken *token, ServeTable *st,
 					  const char *scope);
 static bool scan_batch(BaseScan *scan, int *nread);
@@ -90,12 +92,15 @@ serve_base(ServePage *page, ServeToken *token)
 	uint32		hash = tables_hash(page);
 	bool		is_behind;
 
-	if (token->table_id != 0 && token->tables_hash != hash)
+	/* the rows so far may be in the words of another version of the schema */
+	if (token->table_id != 0 && (token->tables_hash != hash ||
+								 token->schema_version != page->schema_version))
 	{
 		token->table_id = 0;
 		token->nkeys = 0;
 	}
 	token->tables_hash = hash;
+	token->schema_version = page->schema_version;
 	is_behind = token->table_id == 0;
 
 	for (int i = 0; i < page->ntables; i++)
@@ -138,7 +143,18 @@ serve_base_needs(ServePage *page, SyncTable *table, const SyncDeviceScope *scope
 	if (table->scope_column < 0 && scope->scope[0] != '\0')
 		return false;
 	return !serve_event_is_done(page, &table->enabled.node, table->enabled.xid) ||
-		!serve_grant_is_done(page, scope);
+		!serve_grant_is_done(page, scope) || has_news(page, table);
+}
+
+/* Has the table columns whose values were not served to the device, since it did not
+ * know of them?  Where they were written last, its vector covers. */
+static bool
+has_news(ServePage *page, const SyncTable *table)
+{
+	if (page->known_version >= page->schema_version ||
+		page->known_version >= table->schema_version)
+		return false;
+	return page_table(page, table->table_id)->has_news;
 }
 
 /* Does not tell orders apart that have the same hash: then a device could lose
@@ -342,7 +358,7 @@ scope_to_value(SyncColumn *column, const char *scope, Datum *value)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (!serve_error_is_about_value(geterrcode()))
+		if (!value_error_is_about_value(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();

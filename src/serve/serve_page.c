@@ -28,6 +28,7 @@
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "serve/serve.h"
+#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -49,8 +50,9 @@ typedef struct RowPlace
 
 static uint32 row_ref_hash(const void *key, Size keysize);
 static int	row_ref_match(const void *a, const void *b, Size keysize);
+static SyncTable *lock_table(int32 table_id);
 static ServedChange *add_change(ServePage *page, DeltaChangeKind kind,
-								SyncTable *table, const RowRef *row, Hlc hlc);
+								const ServeTable *st, const RowRef *row, Hlc hlc);
 static void keep_keys(ServePage *page, ServedChange *change, const Datum *key);
 static void keep_value(ServePage *page, DeltaValue *value);
 static int	compare_changes(const void *a, const void *b);
@@ -158,8 +160,10 @@ page_table(ServePage *page, int32 table_id)
 		return st;
 
 	old = MemoryContextSwitchTo(page->context);
-	t = sync_table_by_id(table_id);
+	t = lock_table(table_id);
 	st->table = t;
+	st->version = NULL;
+	st->has_news = false;
 	st->is_readable = false;
 	st->has_policies = false;
 	st->fetched = NULL;
@@ -169,6 +173,13 @@ page_table(ServePage *page, int32 table_id)
 	{
 		Bitmapset  *columns = row_fetch_readable(t, &st->is_readable);
 		int			i;
+
+		st->version = table_version_open(t, page->schema_version);
+		st->has_news = page->known_version < page->schema_version &&
+			table_version_has_news(t, page->known_version, page->schema_version);
+		for (i = 0; st->version != NULL && i < t->ncolumns; i++)
+			if (table_version_name(t, st->version, i) == NULL)
+				columns = bms_del_member(columns, i);
 
 		/* a row whose scope the caller may not know is none that it may have */
 		if (t->scope_column >= 0 && !bms_is_member(t->scope_column, columns))
@@ -187,6 +198,22 @@ page_table(ServePage *page, int32 table_id)
 	}
 	MemoryContextSwitchTo(old);
 	return st;
+}
+
+/* A table as it is and as it stays until the page is made. */
+static SyncTable *
+lock_table(int32 table_id)
+{
+	SyncTable  *t = sync_table_by_id(table_id);
+	Oid			locked = InvalidOid;
+
+	while (t != NULL && t->relid != locked)
+	{
+		locked = t->relid;
+		LockRelationOid(locked, AccessShareLock);
+		t = sync_table_by_id(table_id);
+	}
+	return t;
 }
 
 char *
@@ -217,7 +244,7 @@ page_add_row(ServePage *page, ServeTable *st, const RowRef *row,
 			 const Datum *key, DeltaChangeKind kind, const RowClock *clock,
 			 const Datum *values, const bool *isnull, Bitmapset *sent)
 {
-	ServedChange *change = add_change(page, kind, st->table, row,
+	ServedChange *change = add_change(page, kind, st, row,
 									  row_clock_max_hlc(clock));
 	int			ncells = bms_num_members(sent);
 	int			place = 0;
@@ -231,8 +258,8 @@ page_add_row(ServePage *page, ServeTable *st, const RowRef *row,
 	{
 		if (!bms_is_member(i, sent))
 			continue;
-		value_to_delta(&st->table->columns[i], values[place], isnull[place],
-					   &change->cells[change->ncells]);
+		table_version_down(st->table, st->version, i, values[place], isnull[place],
+						   &change->cells[change->ncells]);
 		keep_value(page, &change->cells[change->ncells]);
 		change->columns[change->ncells++] = i;
 	}
@@ -242,7 +269,7 @@ void
 page_add_removal(ServePage *page, ServeTable *st, const RowRef *row,
 				 const Datum *key, DeltaChangeKind kind, Hlc hlc)
 {
-	keep_keys(page, add_change(page, kind, st->table, row, hlc), key);
+	keep_keys(page, add_change(page, kind, st, row, hlc), key);
 }
 
 void
@@ -256,7 +283,7 @@ page_add_scope(ServePage *page, const char *scope)
 }
 
 static ServedChange *
-add_change(ServePage *page, DeltaChangeKind kind, SyncTable *table,
+add_change(ServePage *page, DeltaChangeKind kind, const ServeTable *st,
 		   const RowRef *row, Hlc hlc)
 {
 	ServedChange *change;
@@ -276,7 +303,8 @@ add_change(ServePage *page, DeltaChangeKind kind, SyncTable *table,
 	change = &page->changes[page->nchanges];
 	memset(change, 0, sizeof(ServedChange));
 	change->kind = kind;
-	change->table = table;
+	change->table = st == NULL ? NULL : st->table;
+	change->version = st == NULL ? NULL : st->version;
 	change->hlc = hlc;
 	change->ordinal = page->nchanges++;
 
@@ -297,7 +325,8 @@ keep_keys(ServePage *page, ServedChange *change, const Datum *key)
 									  t->nkeys * sizeof(DeltaValue));
 	for (int i = 0; i < t->nkeys; i++)
 	{
-		value_to_delta(&t->columns[t->key[i]], key[i], false, &change->keys[i]);
+		table_version_down(t, change->version, t->key[i], key[i], false,
+						   &change->keys[i]);
 		keep_value(page, &change->keys[i]);
 	}
 }
@@ -454,11 +483,13 @@ write_change(DeltaWriter *writer, const ServedChange *change)
 		delta_writer_scope(writer, change->scope);
 	else
 		for (i = 0; i < t->nkeys; i++)
-			delta_writer_key(writer, t->columns[t->key[i]].name,
+			delta_writer_key(writer,
+							 table_version_name(t, change->version, t->key[i]),
 							 &change->keys[i]);
 	for (i = 0; i < change->ncells; i++)
-		delta_writer_cell(writer, t->columns[change->columns[i]].name, DELTA_SET,
-						  &change->cells[i]);
+		delta_writer_cell(writer,
+						  table_version_name(t, change->version, change->columns[i]),
+						  DELTA_SET, &change->cells[i]);
 	delta_writer_end(writer);
 }
 
@@ -611,7 +642,7 @@ change_value(const ServedChange *change, const SyncTable *t, int column,
 	return false;
 }
 
-/* Values of the key columns as one string */
+/* Values of the key columns as one string; the same text may come as a number or not */
 static char *
 values_text(const SyncTable *t, const DeltaValue *values)
 {
@@ -620,7 +651,7 @@ values_text(const SyncTable *t, const DeltaValue *values)
 	initStringInfo(&buf);
 	for (int i = 0; i < t->nkeys; i++)
 	{
-		appendStringInfo(&buf, "%d:%d:", (int) values[i].kind, values[i].len);
+		appendStringInfo(&buf, "%d:", values[i].len);
 		appendBinaryStringInfo(&buf, values[i].data, values[i].len);
 	}
 	return buf.data;

@@ -66,7 +66,7 @@ serve_image_is_visible(ServePage *page, ServeTable *st, const Datum *key,
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (!serve_error_is_about_value(geterrcode()))
+		if (!value_error_is_about_value(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();

@@ -275,7 +275,7 @@ read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
 		if (is_careful)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
-		if (!serve_error_is_about_value(geterrcode()))
+		if (!value_error_is_about_value(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -323,12 +323,16 @@ change_key(ServePage *page, const DeltaReader *reader,
 {
 	const DeltaName *name = &reader->tables[change->table];
 	SyncTable  *t = sync_table_by_name(name->data, name->len);
+	TableVersion *version;
 	Datum		key[INDEX_MAX_KEYS];
 	int			nestlevel;
 
 	if (t == NULL || t->nkeys != change->nkeys)
 		return false;
 	*table_id = t->table_id;
+	version = table_version_open(t, reader->header.schema_version != 0 ?
+								 reader->header.schema_version :
+								 page->device_version);
 
 	nestlevel = value_modes_begin();
 	for (int i = 0; i < t->nkeys; i++)
@@ -339,10 +343,14 @@ change_key(ServePage *page, const DeltaReader *reader,
 		for (int j = 0; j < change->nkeys && isnull; j++)
 		{
 			const DeltaName *given = &reader->columns[change->keys[j].column];
+			DeltaValue	value;
 
-			if (strcmp(given->data, column->name) == 0 &&
-				change->keys[j].value.kind != DELTA_NULL)
-				key[i] = value_from_delta(column, &change->keys[j].value, &isnull);
+			if (change->keys[j].value.kind == DELTA_NULL ||
+				table_version_column(t, version, given->data,
+									 given->len) != t->key[i])
+				continue;
+			table_version_up(t, version, t->key[i], &change->keys[j].value, &value);
+			key[i] = value_from_delta(column, &value, &isnull);
 		}
 		if (isnull)
 		{
@@ -374,7 +382,7 @@ try_change_key(ServePage *page, const DeltaReader *reader,
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (!serve_error_is_about_value(geterrcode()))
+		if (!value_error_is_about_value(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -384,22 +392,6 @@ try_change_key(ServePage *page, const DeltaReader *reader,
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return is_valid;
-}
-
-bool
-serve_error_is_about_value(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
-		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */
-			return false;
-		default:
-			return true;
-	}
 }
 
 static int

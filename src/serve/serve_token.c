@@ -6,7 +6,7 @@
  * Text "1:" and the hexadecimal digits of
  *
  *		flags | done | retracted | between scopes of one revocation: node, xid,
- *		scope | base scan: target, hash, table, scope, key |
+ *		scope | base scan: target, schema version, hash, table, scope, key |
  *		inside a transaction of the log: node, xid, part, table, key
  *
  * with integers as varints and vectors in their wire form.  The device hands it
@@ -80,6 +80,7 @@ serve_token_format(const ServeToken *token)
 	if (token->is_base)
 	{
 		vv_pack(&buf, token->target);
+		varint_append(&buf, (uint64) token->schema_version);
 		varint_append(&buf, token->tables_hash);
 		varint_append(&buf, (uint64) token->table_id);
 		put_bytes(&buf, token->scope == NULL ? "" : token->scope,
@@ -157,6 +158,7 @@ static void
 get_base(ServeToken *token, const char **cursor, const char *end)
 {
 	token->target = get_vector(cursor, end);
+	token->schema_version = (int) get_number(cursor, end, PG_INT32_MAX);
 	token->tables_hash = (uint32) get_number(cursor, end, PG_UINT32_MAX);
 	token->table_id = (int32) get_number(cursor, end, PG_INT32_MAX);
 	token->scope = get_text(cursor, end);

@@ -46,8 +46,10 @@ INSERT INTO promised VALUES
     ('sync_apply_delta',
      'delta delta, OUT reconciliation uuid, OUT status text, OUT acked_seq bigint, OUT applied integer, OUT merged integer, OUT superseded integer, OUT rejected integer, OUT deferred integer, OUT conflicts integer, OUT outcomes jsonb, OUT corrections delta, OUT hlc hlc',
      'record', 'v', true),
-    ('sync_changes_since', 'device uuid, since version_vector, max_changes integer DEFAULT 1000, resume text DEFAULT NULL::text',
+    ('sync_changes_since', 'device uuid, since version_vector, max_changes integer DEFAULT 1000, resume text DEFAULT NULL::text, schema_version integer DEFAULT NULL::integer',
      'delta', 'v', true),
+    ('sync_register_conversion', 'relation regclass, column_name name, from_type regtype, up regprocedure, down regprocedure DEFAULT NULL::regprocedure',
+     'void', 'v', true),
     ('sync_ack', 'device uuid, seen version_vector', 'void', 'v', true),
     ('vv_join', 'version_vector, version_vector', 'version_vector', 'i', true),
     ('vv_join_agg', 'version_vector', 'version_vector', 'i', true),
@@ -141,7 +143,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_resolve_conflict,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_register_conversion, sync_resolve_conflict,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');

@@ -75,7 +75,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('new')
 my $content = 'SELECT md5(string_agg(t::text, E\'\n\' ORDER BY id)) FROM gathering t';
 is(new($content), old($content), 'rows with their row clocks');
 # tracked_column says where its columns are in this very database: leave that out
-for my $table (qw(device device_scope intent tracked_table column_policy change_log tombstone journal conflict node),
+for my $table (qw(device device_scope intent tracked_table column_policy column_history column_conversion change_log tombstone journal conflict node),
 	'(SELECT table_id, column_id, column_name, type_name, key_position, policy, options, is_dropped FROM offline_sync.tracked_column)')
 {
 	my $q = "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM " . ($table =~ /^\(/ ? $table : "offline_sync.$table") . ' t';
@@ -116,6 +116,15 @@ my $fresh = SyncDevice->new($uuid[3], 'new');
 $fresh->pull($node);
 is($device->rows('meeting', @columns), $fresh->rows('meeting', @columns), 'and so does a new one');
 is($fresh->count('meeting'), 29, 'what was deleted before the dump stays deleted');
+
+# Versions of the schema go on, and one that speaks the first is still understood.
+is(new('SELECT schema_version FROM sync_hello($$' . $uuid[3] . '$$)'), 3, 'the copy is of the same version');
+my $sixth = new(q{SELECT md5('6')::uuid});
+is( new(qq{SELECT status, outcomes->0->'ignored' FROM sync_apply_delta(('{"format": 1, "replica": "$uuid[3]", "schema_version": 1,
+		"context": ' || (SELECT delta_to(sync_changes_since('$uuid[3]', '{}'))::text) || ', "changes": [{"seq": 1, "hlc": "2026-01-01T00:00:00.000Z/0",
+		"table": "meeting", "key": {"id": "$sixth"}, "set": {"place": "den", "obsolete": "x"}}]}')::delta)}),
+	'applied|["obsolete"]', 'a device of the first version pushes');
+is(new("SELECT room FROM gathering WHERE id = '$sixth'"), 'den', 'to a column by its old name');
 
 # An intent finds its handler by name.
 $device->write('', {}, { intent => 'close', args => { id => $id } });

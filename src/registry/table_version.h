@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_version.h
+ *	  A tracked table as an older version of the schema knows it: the names of
+ *	  its columns, and their values where types have changed since.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OFFLINE_SYNC_TABLE_VERSION_H
+#define OFFLINE_SYNC_TABLE_VERSION_H
+
+#include "registry/table.h"
+#include "types/delta.h"
+
+/* The present version of the schema, from 1. */
+extern int	sync_schema_version(void);
+
+/*
+ * Stands in vectors for what a device has of the schema: the counter is the version
+ * whose columns it has the values of.  No entry: the first one.
+ */
+extern const pg_uuid_t sync_schema_replica;
+
+typedef struct TableVersion TableVersion;
+
+/*
+ * The table at a version of the schema; NULL where its columns were then what they are
+ * now, as for version 0, which is "not said".  For one call of an entry function:
+ * palloc'd in the current context, the conversion functions looked up and checked as
+ * they are used.
+ */
+extern TableVersion *table_version_open(SyncTable *t, int version);
+
+/* Has the table columns at the later version that were added, or got another type,
+ * after the earlier one? */
+extern bool table_version_has_news(SyncTable *t, int earlier, int later);
+
+/* In all that follows a NULL version is the present one. */
+
+/* What a name means: an index into t->columns, or one of these. */
+#define VERSION_NO_COLUMN		(-1)
+#define VERSION_DROPPED_COLUMN	(-2)
+
+extern int	table_version_column(const SyncTable *t, const TableVersion *v,
+								 const char *name, int len);
+
+/* A column's name; NULL where the version does not have it. */
+extern const char *table_version_name(const SyncTable *t, const TableVersion *v,
+									  int column);
+
+/* Is the column's type another one than it was? */
+extern bool table_version_is_retyped(const TableVersion *v, int column);
+extern bool table_version_has_retyped(const TableVersion *v);
+
+/*
+ * A value that a device of the version sent, as one of the present type; result may
+ * point to what value points to.  Raises what conversion functions and input functions
+ * raise, 42501 where the caller may not execute one.  Under value modes.
+ */
+extern void table_version_up(const SyncTable *t, const TableVersion *v, int column,
+							 const DeltaValue *value, DeltaValue *result);
+
+/*
+ * A value for a device of the version.  Where its conversion raises an error, that
+ * is the text of the present value: an error would stop all of the device's pulls.
+ * Under value modes.
+ */
+extern void table_version_down(const SyncTable *t, const TableVersion *v, int column,
+							   Datum value, bool isnull, DeltaValue *result);
+
+#endif							/* OFFLINE_SYNC_TABLE_VERSION_H */
