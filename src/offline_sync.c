@@ -16,6 +16,7 @@
 
 #include "fmgr.h"
 #include "offline_sync.h"
+#include "types/delta.h"
 #include "utils/guc.h"
 
 PG_MODULE_MAGIC;
@@ -24,6 +25,7 @@ int			sync_max_clock_skew = 5 * 60 * 1000;
 int			sync_max_delta_size = 16 * 1024;
 int			sync_max_delta_changes = 100000;
 int			sync_max_value_size = 8 * 1024;
+int			sync_max_delta_depth = 1000;
 int			sync_device_expiry = 90 * 24 * 60;
 int			sync_audit_retention = 90 * 24 * 60;
 int			sync_pending_timeout = 24 * 60;
@@ -58,6 +60,12 @@ _PG_init(void)
 							&sync_max_value_size,
 							8 * 1024, 1, 1024 * 1024 - 1,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_delta_depth",
+							"Deepest nesting of a JSON value accepted in a delta.",
+							NULL,
+							&sync_max_delta_depth,
+							1000, 1, DELTA_MAX_DEPTH,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("offline_sync.device_expiry",
 							"How long a device may be silent before it must start afresh.",
 							NULL,

@@ -13,6 +13,7 @@ extern int	sync_max_clock_skew;	/* milliseconds */
 extern int	sync_max_delta_size;	/* kilobytes */
 extern int	sync_max_delta_changes; /* changes in one delta */
 extern int	sync_max_value_size;	/* kilobytes */
+extern int	sync_max_delta_depth;	/* levels of a JSON value */
 extern int	sync_device_expiry; /* minutes */
 extern int	sync_audit_retention;	/* minutes */
 extern int	sync_pending_timeout;	/* minutes */

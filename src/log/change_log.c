@@ -23,6 +23,7 @@
 #include "log/pending.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "types/merge_sort.h"
 #include "types/varint.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -167,7 +168,7 @@ change_log_watch_end(LoggedRow **rows, int *nrows)
 						  row->keylen);
 		n++;
 	}
-	qsort(*rows, n, sizeof(LoggedRow), compare_logged_rows);
+	merge_sort(*rows, n, sizeof(LoggedRow), compare_logged_rows);
 	*nrows = n;
 	pending_unstack();
 	return result + n;
@@ -198,7 +199,7 @@ change_log_write(PendingLevel *level, int32 node, uint64 xid, int32 part)
 	int			nkeys;
 	int			i;
 
-	qsort(level->entries, level->nentries, sizeof(PendingEntry),
+	merge_sort(level->entries, level->nentries, sizeof(PendingEntry),
 		  compare_entries);
 	values[Anum_change_log_node - 1] = Int32GetDatum(node);
 	values[Anum_change_log_xid - 1] = UInt64GetDatum(xid);

@@ -27,6 +27,7 @@
 #include "log/pending.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "types/merge_sort.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -206,7 +207,7 @@ tombstone_write(PendingLevel *level, int32 node, uint64 xid,
 	int			i;
 
 	*held = palloc(level->ntombstones * sizeof(PendingTombstone));
-	qsort(level->tombstones, level->ntombstones, sizeof(PendingTombstone),
+	merge_sort(level->tombstones, level->ntombstones, sizeof(PendingTombstone),
 		  compare_operations);
 	probe_begin(&probe, state_writer_relation(writer), GetLatestSnapshot());
 	for (i = 0; i < level->ntombstones; i++)

@@ -21,6 +21,7 @@
 #include "registry/row_fetch.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
+#include "types/merge_sort.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/json.h"
@@ -233,7 +234,7 @@ apply_corrections(ApplyState *state)
 	if (nrows == 0)
 		return NULL;
 
-	qsort(rows, nrows, sizeof(TouchedRow *), compare_touched);
+	merge_sort(rows, nrows, sizeof(TouchedRow *), compare_touched);
 	writer = delta_writer_create(state->context);
 	for (int start = 0, end; start < nrows; start = end)
 	{

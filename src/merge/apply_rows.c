@@ -24,6 +24,7 @@
 #include "registry/value.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "types/merge_sort.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -208,7 +209,7 @@ apply_sorted_rows(ApplyState *state, int *nrows)
 	hash_seq_init(&status, state->rows);
 	while ((row = hash_seq_search(&status)) != NULL)
 		rows[n++] = row;
-	qsort(rows, n, sizeof(ApplyRow *), apply_compare_rows);
+	merge_sort(rows, n, sizeof(ApplyRow *), apply_compare_rows);
 	*nrows = n;
 	return rows;
 }

@@ -15,6 +15,7 @@
 #include "audit/journal.h"
 #include "log/node.h"
 #include "merge/apply.h"
+#include "types/merge_sort.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -82,7 +83,7 @@ find_seen_tags(SeenTags *seen, const OrSet *set, const OrSetItem *items,
 	if (seen->ntags == 0)
 		return;
 
-	qsort(seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
+	merge_sort(seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
 	positions = palloc0(seen->ntags * sizeof(JournalPosition));
 	seen->is_seen = palloc(seen->ntags * sizeof(bool));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -313,7 +314,7 @@ load_own_pushes(ApplyState *state)
 	}
 	journal_scan_end(scan);
 	UnregisterSnapshot(snapshot);
-	qsort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
+	merge_sort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
 		  compare_own_pushes);
 	state->own_pushes_loaded = true;
 	MemoryContextSwitchTo(oldcontext);

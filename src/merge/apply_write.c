@@ -19,6 +19,7 @@
 #include "registry/row_batch.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
+#include "types/merge_sort.h"
 #include "utils/memutils.h"
 
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
@@ -49,7 +50,7 @@ apply_write(ApplyState *state)
 	if (n == 0)
 		return;
 
-	qsort(rows, n, sizeof(ApplyRow *), compare_for_write);
+	merge_sort(rows, n, sizeof(ApplyRow *), compare_for_write);
 	for (int start = 0, end; start < n; start = end)
 	{
 		for (end = start + 1; end < n; end++)
@@ -63,7 +64,7 @@ apply_write(ApplyState *state)
 			write_rows(state, rows[start]->action, rows + start, end - start);
 	}
 
-	qsort(rows, n, sizeof(ApplyRow *), compare_for_delete);
+	merge_sort(rows, n, sizeof(ApplyRow *), compare_for_delete);
 	for (int start = 0, end; start < n; start = end)
 	{
 		for (end = start + 1; end < n; end++)

@@ -183,6 +183,7 @@ device_limits(void)
 
 	json = psprintf("{\"max_clock_skew\": %d, \"max_delta_size\": " INT64_FORMAT
 					", \"max_delta_changes\": %d, \"max_value_size\": " INT64_FORMAT
+					", \"max_delta_depth\": %d"
 					", \"device_expiry\": " INT64_FORMAT
 					", \"audit_retention\": " INT64_FORMAT
 					", \"pending_timeout\": " INT64_FORMAT "}",
@@ -190,6 +191,7 @@ device_limits(void)
 					sync_max_delta_size * INT64CONST(1024),
 					sync_max_delta_changes,
 					sync_max_value_size * INT64CONST(1024),
+					sync_max_delta_depth,
 					sync_device_expiry * INT64CONST(60000),
 					sync_audit_retention * INT64CONST(60000),
 					sync_pending_timeout * INT64CONST(60000));

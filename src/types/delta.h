@@ -29,6 +29,8 @@
 
 #define DELTA_FORMAT			1	/* the JSON's and the binary form's
 									 * version */
+#define DELTA_MAX_DEPTH			10000	/* of a JSON value's nesting, whatever the
+									 * setting */
 
 typedef struct varlena DeltaData;	/* the SQL type delta */
 
@@ -214,6 +216,8 @@ typedef struct DeltaLimits
 	Size		max_size;		/* bytes, of the input */
 	int			max_changes;
 	Size		max_value_size; /* bytes, of one value */
+	int			max_depth;		/* nesting of a JSON value, at most
+								 * DELTA_MAX_DEPTH */
 } DeltaLimits;
 
 typedef struct DeltaError

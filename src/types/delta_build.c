@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "port.h"
 #include "types/delta_internal.h"
+#include "types/merge_sort.h"
 #include "types/varint.h"
 #include "utils/memutils.h"
 
@@ -219,7 +220,7 @@ names_order(const DeltaNames *names)
 	for (i = 0; i < names->count; i++)
 		order[i] = i;
 	if (names->count > 1)
-		qsort_arg(order, names->count, sizeof(int), compare_name_numbers,
+		merge_sort_arg(order, names->count, sizeof(int), compare_name_numbers,
 				  names->names);
 	return order;
 }
@@ -325,10 +326,10 @@ void
 delta_builder_end(DeltaBuilder *b, DeltaChange *change)
 {
 	if (b->nkeys > 1)
-		qsort_arg(b->keys, b->nkeys, sizeof(DeltaCell), compare_cells,
+		merge_sort_arg(b->keys, b->nkeys, sizeof(DeltaCell), compare_cells,
 				  b->columns.names);
 	if (b->ncells > 1)
-		qsort_arg(b->cells, b->ncells, sizeof(DeltaCell), compare_cells,
+		merge_sort_arg(b->cells, b->ncells, sizeof(DeltaCell), compare_cells,
 				  b->columns.names);
 	change->nkeys = b->nkeys;
 	change->keys = b->keys;
@@ -384,7 +385,7 @@ delta_builder_split_group(DeltaBuilder *b)
 
 	if (b->ngroups < 2)
 		return 0;
-	qsort(b->groups, b->ngroups, sizeof(int64), compare_groups);
+	merge_sort(b->groups, b->ngroups, sizeof(int64), compare_groups);
 	for (i = 1; i < b->ngroups; i++)
 		if (b->groups[i] == b->groups[i - 1])
 			return b->groups[i];
@@ -655,7 +656,7 @@ delta_list_sort(DeltaString *strings, int n)
 	int			kept = 0;
 
 	if (n > 1)
-		qsort(strings, n, sizeof(DeltaString), compare_strings);
+		merge_sort(strings, n, sizeof(DeltaString), compare_strings);
 	for (i = 0; i < n; i++)
 		if (kept == 0 || compare_strings(&strings[kept - 1], &strings[i]) != 0)
 			strings[kept++] = strings[i];

@@ -69,10 +69,12 @@
 #define DELTA_MAX_NAMES			65536	/* different tables, and columns, in
 										 * one delta */
 #define DELTA_MAX_ELEMENTS		10000000	/* of one list */
-#define DELTA_MAX_DEPTH			1000	/* nesting of a JSON value */
 #define DELTA_MAX_SIGNATURE		512 /* bytes */
 
 #define DELTA_CHECKSUM_SIZE		16	/* "crc32c:" and 8 digits, terminated */
+
+#define DELTA_TOO_DEEP \
+	"JSON value is nested %d levels deep, which exceeds the maximum allowed (%d)"
 
 /* ---- memory that stays in place, freed at once ---- */
 
@@ -203,6 +205,10 @@ extern void delta_format_string(StringInfo buf, const char *data, int len);
  * encoding? */
 extern bool delta_json_is_kept(const char *json, int len, int encoding);
 extern bool delta_json_is_valid(const char *json, int len, int encoding);
+
+/* How deep the value that starts here is nested: 0 for a scalar.  Looks at
+ * brackets and strings only, and at nothing behind the value. */
+extern int	delta_json_depth(const char *json, const char *end);
 
 extern bool delta_signature_is_valid(const char *signature, int len);
 

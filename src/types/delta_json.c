@@ -95,7 +95,9 @@ typedef struct JsonTokens
 	JsonLexContext *lex;
 	JsonLexContext space;		/* for the lexer, where it takes it */
 	const char *input;
+	const char *end;
 	int			encoding;
+	int			max_depth;		/* of a value's nesting */
 	DeltaError *error;			/* NULL: nobody wants to know */
 } JsonTokens;
 
@@ -127,6 +129,7 @@ static bool next_token(JsonTokens *t);
 static bool expect_token(JsonTokens *t, JsonTokenType type, const char *what);
 static bool unexpected_token(JsonTokens *t, const char *wanted);
 static bool skip_value(JsonTokens *t, DeltaString *raw);
+static bool too_deep(JsonTokens *t, const char *value);
 static int	next_member(JsonTokens *t, bool *first, DeltaString *name);
 static int	next_element(JsonTokens *t, bool *first);
 static int	unescape(const char *s, int len, char *result, int encoding);
@@ -248,7 +251,9 @@ tokens_init(JsonTokens *t, const char *json, int len, int encoding,
 {
 	t->lex = compat_make_json_lexer(&t->space, json, len, encoding);
 	t->input = json;
+	t->end = json + len;
 	t->encoding = encoding;
+	t->max_depth = DELTA_MAX_DEPTH;
 	t->error = error;
 }
 
@@ -316,7 +321,7 @@ expect_token(JsonTokens *t, JsonTokenType type, const char *what)
 static bool
 skip_value(JsonTokens *t, DeltaString *raw)
 {
-	uint64		is_object[DELTA_MAX_DEPTH / 64 + 1] = {0};
+	uint64		is_object[DELTA_MAX_DEPTH / 64 + 1];
 	int			depth = 0;
 
 	raw->data = t->lex->token_start;
@@ -329,10 +334,10 @@ skip_value(JsonTokens *t, DeltaString *raw)
 		{
 			case JSON_TOKEN_OBJECT_START:
 			case JSON_TOKEN_ARRAY_START:
-				if (depth >= DELTA_MAX_DEPTH)
-					return fail(t, TOO_BIG,
-								"JSON value is nested %d levels deep or more, which exceeds the maximum allowed (%d)",
-								depth + 1, DELTA_MAX_DEPTH);
+				if (depth >= t->max_depth)
+					return too_deep(t, raw->data);
+				if (depth % 64 == 0)
+					is_object[depth / 64] = 0;
 				if (type == JSON_TOKEN_OBJECT_START)
 					is_object[depth / 64] |= UINT64CONST(1) << (depth % 64);
 				else
@@ -392,6 +397,47 @@ skip_value(JsonTokens *t, DeltaString *raw)
 			break;
 		}
 	}
+}
+
+/* The value is nested too deep, whatever else is wrong with it. */
+static bool
+too_deep(JsonTokens *t, const char *value)
+{
+	if (t->error == NULL)
+		return false;
+	fail(t, TOO_BIG, DELTA_TOO_DEEP, delta_json_depth(value, t->end), t->max_depth);
+	return delta_set_limit_hint(t->error, "max_delta_depth");
+}
+
+int
+delta_json_depth(const char *json, const char *end)
+{
+	bool		in_string = false;
+	int			depth = 0;
+	int			deepest = 0;
+
+	for (; json < end; json++)
+	{
+		char		c = *json;
+
+		if (in_string)
+		{
+			if (c == '\\')
+				json++;
+			else if (c == '"')
+				in_string = false;
+		}
+		else if (c == '"')
+			in_string = true;
+		else if (c == '{' || c == '[')
+		{
+			depth++;
+			deepest = Max(deepest, depth);
+		}
+		else if ((c == '}' || c == ']') && --depth <= 0)
+			break;
+	}
+	return deepest;
 }
 
 /*
@@ -589,6 +635,7 @@ delta_parse_json(const char *json, Size len, const DeltaLimits *limits,
 	p.limits = limits;
 	delta_builder_init(&p.builder);
 	tokens_init(&p.t, json, len, delta_server_encoding(), error);
+	p.t.max_depth = limits->max_depth;
 	is_good = parse_delta(&p) && check_delta(&p);
 	if (!is_good && !IS_GIVEN(p.members, MEMBER_FORMAT) &&
 		error->sqlstate == MALFORMED)
@@ -879,8 +926,8 @@ parse_change_member(DeltaParser *p, ChangeMember member, DeltaChange *change)
 			change->table = delta_builder_table(&p->builder, string.data, string.len);
 			if (change->table < 0)
 				return fail(&p->t, TOO_BIG,
-							"delta has more different tables than the maximum allowed (%d)",
-							DELTA_MAX_NAMES);
+							"delta has %d different tables or more, which exceeds the maximum allowed (%d)",
+							DELTA_MAX_NAMES + 1, DELTA_MAX_NAMES);
 			return true;
 		case CHANGE_KEY:
 		case CHANGE_INSERT:
@@ -1042,8 +1089,8 @@ parse_cells(DeltaParser *p, ChangeMember member)
 		column = delta_builder_column(b, name.data, name.len);
 		if (column < 0)
 			return fail(&p->t, TOO_BIG,
-						"delta has more different columns than the maximum allowed (%d)",
-						DELTA_MAX_NAMES);
+						"delta has %d different columns or more, which exceeds the maximum allowed (%d)",
+						DELTA_MAX_NAMES + 1, DELTA_MAX_NAMES);
 		if (!parse_cell_value(p, member, &name, &value))
 			return false;
 		if (member == CHANGE_KEY)

@@ -66,6 +66,7 @@ get_limits(DeltaLimits *limits)
 	limits->max_size = (Size) sync_max_delta_size * 1024;
 	limits->max_changes = sync_max_delta_changes;
 	limits->max_value_size = (Size) sync_max_value_size * 1024;
+	limits->max_depth = sync_max_delta_depth;
 }
 
 Datum

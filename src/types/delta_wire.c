@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "types/delta_internal.h"
+#include "types/merge_sort.h"
 #include "types/varint.h"
 #include "utils/memutils.h"
 
@@ -298,6 +299,8 @@ check_cell(WireChecker *c, const DeltaChange *change, const DeltaCell *cell,
 static bool
 check_value(WireChecker *c, const DeltaValue *value)
 {
+	int			depth;
+
 	if (value->kind >= DELTA_NUMBER && value->len > c->limits->max_value_size)
 	{
 		delta_set_error(c->error, TOO_BIG, -1,
@@ -320,6 +323,13 @@ check_value(WireChecker *c, const DeltaValue *value)
 				return malformed(c, "a string is not valid text");
 			return true;
 		case DELTA_JSON:
+			depth = delta_json_depth(value->data, value->data + value->len);
+			if (depth > c->limits->max_depth)
+			{
+				delta_set_error(c->error, TOO_BIG, -1, DELTA_TOO_DEEP,
+								depth, c->limits->max_depth);
+				return delta_set_limit_hint(c->error, "max_delta_depth");
+			}
 			if (!check_text(c, value->data, value->len) ||
 				!delta_json_is_kept(value->data, value->len, c->encoding))
 				return malformed(c, "a JSON value is not valid");
@@ -392,7 +402,7 @@ check_groups(WireChecker *c)
 	int			i;
 
 	if (c->ngroups > 1)
-		qsort(c->groups, c->ngroups, sizeof(int64), compare_groups);
+		merge_sort(c->groups, c->ngroups, sizeof(int64), compare_groups);
 	for (i = 1; i < c->ngroups; i++)
 		if (c->groups[i] == c->groups[i - 1])
 			return malformed(c, "the changes of a group are not consecutive");

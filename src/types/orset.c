@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "types/merge_sort.h"
 #include "types/orset.h"
 #include "types/varint.h"
 #include "utils/memutils.h"
@@ -389,7 +390,7 @@ orset_normalize(OrSet *set)
 	int			nrepeated;
 
 	if (set->nelements > 1)
-		qsort(set->elements, set->nelements, sizeof(OrSetElement), element_cmp);
+		merge_sort(set->elements, set->nelements, sizeof(OrSetElement), element_cmp);
 
 	for (int i = 0; i < set->nelements; i++)
 	{
@@ -416,7 +417,7 @@ orset_normalize(OrSet *set)
 		int			ntags = 0;
 
 		if (element->ntags > 1)
-			qsort(element->tags, element->ntags, sizeof(OrSetTag), tag_cmp);
+			merge_sort(element->tags, element->ntags, sizeof(OrSetTag), tag_cmp);
 		for (int k = 0; k < element->ntags; k++)
 		{
 			if (k == 0 || tag_cmp(&element->tags[ntags - 1],
@@ -503,7 +504,7 @@ insert_missing(OrSet *set, OrSetItem *items, int nitems)
 	int			to;
 
 	if (nitems > 1)
-		qsort(items, nitems, sizeof(OrSetItem), item_cmp);
+		merge_sort(items, nitems, sizeof(OrSetItem), item_cmp);
 	for (int i = 0; i < nitems; i++)
 	{
 		if (i == 0 || item_cmp(&items[n - 1], &items[i]) != 0)

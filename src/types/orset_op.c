@@ -12,6 +12,7 @@
 #include "compat.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "types/merge_sort.h"
 #include "types/orset.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -362,7 +363,7 @@ sorted_text_array(ArrayType *array, int *n, bool *has_null)
 		return NULL;
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, NULL, n);
 	if (*n > 1)
-		qsort(items, *n, sizeof(Datum), text_ptr_cmp);
+		merge_sort(items, *n, sizeof(Datum), text_ptr_cmp);
 	return items;
 }
 

@@ -21,6 +21,7 @@
 #include "compat.h"
 #include "lib/binaryheap.h"
 #include "miscadmin.h"
+#include "types/merge_sort.h"
 #include "types/version_vector.h"
 
 StaticAssertDecl(sizeof(VersionVector) == VV_HEADER_SIZE,
@@ -561,7 +562,7 @@ builder_settle(VVBuilder *b)
 
 	if (b->noperations == 0)
 		return;
-	qsort(b->operations, b->noperations, sizeof(VVOperation), operation_compare);
+	merge_sort(b->operations, b->noperations, sizeof(VVOperation), operation_compare);
 	result = MemoryContextAlloc(b->context,
 								b->maxoperations * sizeof(VVOperation));
 	for (i = 1; i <= b->noperations; i++)

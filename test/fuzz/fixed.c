@@ -41,14 +41,15 @@ read_input(const char *path)
 {
 	FILE	   *file = fopen(path, "rb");
 	Input		result;
+	struct stat st;
 
-	if (file == NULL)
+	if (file == NULL || fstat(fileno(file), &st) != 0)
 	{
 		perror(path);
 		exit(2);
 	}
-	result.data = malloc(1024 * 1024);
-	result.size = fread(result.data, 1, 1024 * 1024, file);
+	result.data = malloc(st.st_size + 1);
+	result.size = fread(result.data, 1, st.st_size, file);
 	fclose(file);
 	return result;
 }
@@ -191,7 +192,8 @@ main(int argc, char **argv)
 
 			input.data = realloc(input.data, input.size + (input.size == 0));
 			fuzz_run(target, input.data, input.size);
-			printf("%s: %s is fine\n", target->name, argv[i]);
+			printf("%s: %s is fine, its %zu bytes took %zu bytes of memory\n",
+				   target->name, argv[i], input.size, fuzz_memory);
 		}
 	return 0;
 }

@@ -73,6 +73,9 @@ extern void fuzz_run(const FuzzTarget *target, const uint8 *data, size_t size);
 extern uint8 *fuzz_convert_seed(const FuzzTarget *target, const uint8 *data,
 								size_t size, size_t *result_size);
 
+/* How much memory the last input of a type's form took to be parsed. */
+extern Size fuzz_memory;
+
 extern void fuzz_fail(const char *fmt,...) pg_attribute_printf(1, 2) __attribute__((noreturn));
 
 #define fuzz_require(condition) \
@@ -81,8 +84,9 @@ extern void fuzz_fail(const char *fmt,...) pg_attribute_printf(1, 2) __attribute
 			fuzz_fail("%s, line %d: %s", __FILE__, __LINE__, #condition); \
 	} while (0)
 
-/* ---- builder.c: the target that drives version_vector's builder ---- */
+/* ---- builder.c, sort.c: targets that are not a type's form ---- */
 
 extern void fuzz_vector_builder(const uint8 *data, size_t size);
+extern void fuzz_merge_sort(const uint8 *data, size_t size);
 
 #endif							/* OFFLINE_SYNC_FUZZ_H */

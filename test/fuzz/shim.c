@@ -32,6 +32,7 @@
 int			sync_max_delta_size = 16 * 1024;
 int			sync_max_delta_changes = 100000;
 int			sync_max_value_size = 8 * 1024;
+int			sync_max_delta_depth = 1000;
 
 volatile sig_atomic_t InterruptPending = false;
 
