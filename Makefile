@@ -23,6 +23,7 @@ SQL_PARTS = $(wildcard \
 	src/registry/device.sql \
 	src/registry/intent.sql \
 	src/audit/journal.sql \
+	src/audit/waiting.sql \
 	src/capture/capture.sql \
 	src/merge/apply.sql \
 	src/merge/resolve_conflict.sql \

@@ -59,6 +59,13 @@
 	makeJsonLexContextCstringLen(unconstify(char *, json), len, encoding, false)
 #endif
 
+/* 16 tells being a member of a role from the right to SET ROLE to it */
+#if PG_VERSION_NUM >= 160000
+#define compat_can_set_role(member, role) member_can_set_role(member, role)
+#else
+#define compat_can_set_role(member, role) is_member_of_role(member, role)
+#endif
+
 /* 17 renamed the transaction manager's shared state */
 #if PG_VERSION_NUM < 170000
 #define TransamVariables ShmemVariableCache

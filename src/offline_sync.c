@@ -29,6 +29,7 @@ int			sync_max_delta_depth = 1000;
 int			sync_device_expiry = 90 * 24 * 60;
 int			sync_audit_retention = 90 * 24 * 60;
 int			sync_pending_timeout = 24 * 60;
+int			sync_max_pending = 10000;
 bool		sync_durable_acks = true;
 
 void		_PG_init(void);
@@ -84,6 +85,12 @@ _PG_init(void)
 							&sync_pending_timeout,
 							24 * 60, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_pending",
+							"Largest number of a device's changes that may wait for rows that they refer to.",
+							NULL,
+							&sync_max_pending,
+							10000, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("offline_sync.durable_acks",
 							 "Commits an applied delta synchronously whatever synchronous_commit says.",
 							 NULL,

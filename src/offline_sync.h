@@ -17,6 +17,7 @@ extern int	sync_max_delta_depth;	/* levels of a JSON value */
 extern int	sync_device_expiry; /* minutes */
 extern int	sync_audit_retention;	/* minutes */
 extern int	sync_pending_timeout;	/* minutes */
+extern int	sync_max_pending;	/* changes of one device */
 extern bool sync_durable_acks;
 
 #endif							/* OFFLINE_SYNC_H */

@@ -22,6 +22,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "audit/journal.h"
+#include "audit/waiting.h"
 #include "catalog/indexing.h"
 #include "compat.h"
 #include "executor/tuptable.h"
@@ -29,6 +30,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -92,6 +94,14 @@
 #define PositionGetDatum(x) \
 	FullTransactionIdGetDatum(FullTransactionIdFromU64(x))
 
+/* A member of a journal row's array, about one change */
+typedef struct JournalMember
+{
+	int64		seq;
+	int			ordinal;
+	const char *text;
+} JournalMember;
+
 struct JournalScan
 {
 	Relation	rel;
@@ -105,6 +115,10 @@ static HeapTuple journal_fetch(Relation rel, Relation index,
 							   Snapshot snapshot);
 static JournalPosition journal_position(HeapTuple tuple, TupleDesc desc);
 static JournalRow *journal_row(HeapTuple tuple, TupleDesc desc);
+static Jsonb *replace_members(Jsonb *array, int nends, const JournalEnd *ends,
+							  bool is_detail);
+static int64 member_seq(JsonbContainer *member);
+static int	compare_members(const void *a, const void *b);
 static void conflict_values(const ConflictRow *row, Datum *values, bool *nulls);
 static void conflict_shadow_values(const ConflictRow *row, Datum *values,
 								   bool *nulls);
@@ -290,6 +304,116 @@ journal_set_untold(const JournalRow *row)
 	table_close(rel, NoLock);
 }
 
+void
+journal_end_changes(const pg_uuid_t *device, int nends, const JournalEnd *ends)
+{
+	Relation	rel = state_open("journal", RowExclusiveLock);
+	Relation	index = index_open(state_index("journal_device"), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HeapTuple	tuple = journal_fetch(rel, index, device, ends[0].seq, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	if (HeapTupleIsValid(tuple))
+	{
+		TupleDesc	desc = RelationGetDescr(rel);
+		Datum		values[NATTS_JOURNAL];
+		bool		nulls[NATTS_JOURNAL] = {false};
+		bool		replace[NATTS_JOURNAL] = {false};
+		static const int columns[] = {ANUM_JOURNAL_OUTCOMES, ANUM_JOURNAL_DETAILS};
+		HeapTuple	new;
+
+		for (int i = 0; i < lengthof(columns); i++)
+		{
+			bool		isnull;
+			Datum		old = heap_getattr(tuple, columns[i], desc, &isnull);
+
+			values[columns[i] - 1] =
+				JsonbPGetDatum(replace_members(DatumGetJsonbP(old), nends, ends,
+											   columns[i] == ANUM_JOURNAL_DETAILS));
+			replace[columns[i] - 1] = true;
+		}
+		new = heap_modify_tuple(tuple, desc, values, nulls, replace);
+		CatalogTupleUpdate(rel, &tuple->t_self, new);
+		heap_freetuple(new);
+		heap_freetuple(tuple);
+		CommandCounterIncrement();
+	}
+	table_close(rel, NoLock);
+}
+
+/* The array without what it says of these changes, and with their ends. */
+static Jsonb *
+replace_members(Jsonb *array, int nends, const JournalEnd *ends, bool is_detail)
+{
+	int			max = JB_ROOT_COUNT(array) + nends;
+	JournalMember *members = palloc(Max(max, 1) * sizeof(JournalMember));
+	int			n = 0;
+	int			e = 0;
+	JsonbIterator *it = JsonbIteratorInit(&array->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	StringInfoData buf;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		int64		seq;
+		bool		has_ended = false;
+
+		if (token != WJB_ELEM || value.type != jbvBinary)
+			continue;
+		seq = member_seq(value.val.binary.data);
+		while (e < nends && ends[e].seq < seq)
+			e++;
+		has_ended = e < nends && ends[e].seq == seq;
+		if (has_ended)
+			continue;
+		members[n].seq = seq;
+		members[n].ordinal = n;
+		members[n++].text = JsonbToCString(NULL, value.val.binary.data,
+										   value.val.binary.len);
+	}
+	for (int i = 0; i < nends; i++)
+	{
+		const char *text = is_detail ? ends[i].detail : ends[i].outcome;
+
+		if (text == NULL)
+			continue;
+		members[n].seq = ends[i].seq;
+		members[n].ordinal = n;
+		members[n++].text = text;
+	}
+	qsort(members, n, sizeof(JournalMember), compare_members);
+
+	initStringInfo(&buf);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&buf, "%c%s", i == 0 ? '[' : ',', members[i].text);
+	appendStringInfoString(&buf, n == 0 ? "[]" : "]");
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
+}
+
+static int64
+member_seq(JsonbContainer *member)
+{
+	JsonbValue *seq = getKeyJsonValueFromContainer(member, "seq", 3, NULL);
+
+	if (seq == NULL || seq->type != jbvNumeric)
+		return 0;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8,
+											 NumericGetDatum(seq->val.numeric)));
+}
+
+static int
+compare_members(const void *a, const void *b)
+{
+	const JournalMember *x = a;
+	const JournalMember *y = b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->ordinal - y->ordinal;
+}
+
 JournalScan *
 journal_scan_begin(const pg_uuid_t *device, int64 from_seq, Snapshot snapshot)
 {
@@ -340,6 +464,7 @@ journal_tag_positions(int ntags, const OrSetTag *tags, Snapshot snapshot,
 {
 	Relation	rel = state_open("journal", AccessShareLock);
 	Relation	index = index_open(state_index("journal_device"), AccessShareLock);
+	LateChangeProbe *late = late_change_probe_begin(snapshot);
 	JournalPosition last = {0};
 
 	for (int i = 0; i < ntags; i++)
@@ -369,8 +494,12 @@ journal_tag_positions(int ntags, const OrSetTag *tags, Snapshot snapshot,
 			}
 		}
 		positions[i] = last;
+		if (last.node != 0)
+			(void) late_change_probe(late, &tags[i].replica, seq,
+									 &positions[i].node, &positions[i].xid);
 	}
 
+	late_change_probe_end(late);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 }

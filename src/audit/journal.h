@@ -95,6 +95,22 @@ extern JournalRow *journal_find(const pg_uuid_t *device, int64 seq,
 /* Its answer is given again, and does not tell all that it wrote. */
 extern void journal_set_untold(const JournalRow *row);
 
+/* What became of a change after all: JSON objects, NULL where there is nothing
+ * to say. */
+typedef struct JournalEnd
+{
+	int64		seq;
+	const char *outcome;
+	const char *detail;
+} JournalEnd;
+
+/*
+ * Changes of one stored delta of a device came to their end later: say that in its
+ * row, in place of what was said before.  seqs ascending; the device is locked.
+ */
+extern void journal_end_changes(const pg_uuid_t *device, int nends,
+								const JournalEnd *ends);
+
 /*
  * A device's stored ranges from the one with the largest last_seq <= from_seq
  * downwards; deltas are not read.  A range that goes on beyond from_seq is not
@@ -108,7 +124,8 @@ extern bool journal_scan_next(JournalScan *scan, JournalPosition *position);
 extern void journal_scan_end(JournalScan *scan);
 
 /*
- * For each tag the position of the push that stored it; node 0 where the tag's
+ * For each tag the position of the push that stored it, or of where its change was
+ * applied later; node 0 where the tag's
  * replica is no device or the journal no longer knows.  Tags of one replica
  * should follow each other in order: a range is then looked up once.
  */

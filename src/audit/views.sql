@@ -61,7 +61,7 @@ SELECT d.device, d.label, d.class, d.owner,
             WHEN offline_sync.device_is_expired(
                      greatest(d.registered_at, d.last_push_at, d.last_ack_at)) THEN 'expired'
             WHEN c.open_conflicts > 0 THEN 'conflict'
-            WHEN l.lag_changes > 0
+            WHEN l.lag_changes > 0 OR d.waiting > 0
               OR offline_sync.device_has_new_grant(d.device, d.seen) THEN 'pending'
             ELSE 'synced'
        END AS status,
@@ -76,7 +76,7 @@ SELECT d.device, d.label, d.class, d.owner,
             ELSE '0'::interval
        END AS lag,
        c.open_conflicts,
-       0::bigint AS pending                       -- a push is applied at once
+       d.waiting::bigint AS pending
 FROM offline_sync.visible_device d
 -- OFFSET 0: count once, not once for each use
 CROSS JOIN LATERAL (SELECT offline_sync.device_lag(d.device, d.seen) AS lag_changes

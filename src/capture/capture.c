@@ -29,6 +29,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "audit/waiting.h"
 #include "capture/captured_row.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -84,6 +85,7 @@ static bool key_has_changed(const CapturedRelation *cr, const Bitmapset *changes
 							const RowName *old_name, const RowName *new_name);
 
 static void log_row(const CapturedRelation *cr, const RowName *name);
+static void note_row(const CapturedRelation *cr, const RowName *name);
 static void bury_row(CapturedRelation *cr, TupleTableSlot *slot,
 					 const RowName *name, RowClock *clock);
 
@@ -233,6 +235,7 @@ capture_insert(CapturedRelation *cr, TriggerData *trigdata)
 						 write_set_take(cr->table->table_id, name.key.data,
 										name.key.len, false));
 	log_row(cr, &name);
+	note_row(cr, &name);
 	new_row_set(&row, cr->clock_attnum,
 				RowClockPGetDatum(row_clock_pack(clock)), false);
 	return new_row_form(&row);
@@ -278,6 +281,7 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	{
 		log_row(cr, &old_name);
 		log_row(cr, &new_name);
+		note_row(cr, &new_name);
 	}
 	new_row_set(&row, cr->clock_attnum,
 				RowClockPGetDatum(row_clock_pack(clock)), false);
@@ -454,6 +458,14 @@ log_row(const CapturedRelation *cr, const RowName *name)
 	if (name->scope != NULL)
 		change_log_add(name->scope, cr->table->table_id, name->key.data,
 					   name->key.len);
+}
+
+/* A change that waits may have waited for this row. */
+static void
+note_row(const CapturedRelation *cr, const RowName *name)
+{
+	if (cr->is_watched)
+		waiting_note_row(cr->table->table_id, name->key.data, name->key.len);
 }
 
 /*

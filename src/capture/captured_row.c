@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "audit/waiting.h"
 #include "capture/captured_row.h"
 #include "catalog/partition.h"
 #include "compat.h"
@@ -55,6 +56,7 @@ captured_relation_make(MemoryContext context, Relation rel, const char *table_id
 
 	find_attnums(cr, rel);
 	MemoryContextSwitchTo(old_context);
+	cr->is_watched = waiting_is_watched(cr->table->table_id);
 	return cr;
 }
 

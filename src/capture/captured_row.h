@@ -22,6 +22,7 @@ typedef struct CapturedRelation
 	AttrNumber	clock_attnum;	/* of _sync, here */
 	AttrNumber *attnums;		/* [table->ncolumns]; a partition's may differ
 								 * from the root's */
+	bool		is_watched;		/* a change of a device waits for some row */
 } CapturedRelation;
 
 /* How a row is called in the log. */

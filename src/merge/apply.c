@@ -47,7 +47,7 @@ typedef struct ApplyResult
 	pg_uuid_t	reconciliation;
 	const char *status;
 	int64		acked_seq;
-	int			counts[OUTCOME_REJECTED + 1];
+	int			counts[NCHANGE_OUTCOMES];
 	int			nconflicts;
 	Jsonb	   *outcomes;
 	DeltaData  *corrections;
@@ -58,7 +58,7 @@ PG_FUNCTION_INFO_V1(sync_apply_delta);
 
 /* ---- backend-local state ---- */
 
-static bool is_applying = false;
+bool		apply_in_progress = false;
 
 static void apply_delta(ApplyState *state, ApplyResult *result);
 static bool apply_refused(ApplyState *state, ApplyResult *result);
@@ -68,7 +68,6 @@ static void load_changes(ApplyState *state);
 static void lift_clocks(ApplyState *state);
 static void recall_known(ApplyState *state, int nknown);
 static void form_units(ApplyState *state);
-static void apply_all(ApplyState *state);
 static void apply_halves(ApplyState *state, int first, int last);
 static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
@@ -78,11 +77,9 @@ static void run_segments(ApplyState *state, int from, int to);
 static bool has_changes(ApplyState *state, int from, int to);
 static void keep_scopes(ApplyState *state, int from, int to);
 static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
-static void fall_together(ApplyState *state);
 static void finish(ApplyState *state, ApplyResult *result, StringInfo outcomes);
 static void record(ApplyState *state, ApplyResult *result, int64 first_seq,
 				   int64 last_seq, const char *details);
-static void record_conflicts(ApplyState *state, const ApplyResult *result);
 static void record_shadow(ConflictRow *row, const ApplyConflict *conflict);
 static const char *decision_name(CellVerdict decision);
 static Jsonb *json_or_null(const char *text);
@@ -91,6 +88,7 @@ static void refuse_delta(ApplyState *state, ApplyResult *result,
 						 int sqlstate, const char *message);
 static void append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from,
 								  int64 to);
+static void not_all_told(ApplyState *state, const ApplyResult *result);
 static Jsonb *json_array(const char *members);
 static Datum result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result);
 
@@ -112,7 +110,7 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("sync_apply_delta()");
 
 	/* announcements in the write set and kept plans are for one at a time */
-	if (is_applying)
+	if (apply_in_progress)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("sync_apply_delta() cannot be called by what it sets off")));
@@ -142,12 +140,14 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 
 	PG_TRY();
 	{
-		is_applying = true;
+		apply_in_progress = true;
 		apply_delta(&state, &result);
+		if (apply_retry_noted() > 0)
+			not_all_told(&state, &result);
 	}
 	PG_FINALLY();
 	{
-		is_applying = false;
+		apply_in_progress = false;
 	}
 	PG_END_TRY();
 
@@ -159,20 +159,56 @@ static void
 apply_delta(ApplyState *state, ApplyResult *result)
 {
 	StringInfoData outcomes;
-	HASHCTL		ctl;
 
 	initStringInfo(&outcomes);
 	journal_new_id(&result->reconciliation);
+	state->reconciliation = &result->reconciliation;
 	result->acked_seq = state->device->acked_seq;
 	result->hlc = sync_clock_now();
+	state->may_defer = sync_pending_timeout > 0;
+	apply_begin(state);
+
+	/* what is sent again, or nothing, may find that a parent has arrived */
+	if (state->last_seq <= state->device->acked_seq &&
+		!state->device->is_revoked)
+		(void) apply_retry_own(state);
+	if (state->reader.header.nchanges == 0)
+	{
+		result->status = "applied";
+		result->outcomes = json_array("");
+		return;
+	}
+	apply_note_waiting(state);
+
+	if (apply_refused(state, result))
+		return;
+	if (apply_known(state, result, &outcomes))
+		return;
+
+	lift_clocks(state);
+	form_units(state);
+	apply_resolve(state);
+	apply_fall_together(state);
+	apply_check_earlier(state);
+	apply_all(state);
+	apply_settle_deferred(state);
+	finish(state, result, &outcomes);
+}
+
+void
+apply_begin(ApplyState *state)
+{
+	HASHCTL		ctl;
 
 	state->scopes = sync_device_scopes(&state->device->uuid, NULL,
 									   &state->nscopes);
-	state->reconciliation = &result->reconciliation;
-	state->seen = state->reader.header.context;
-	state->seen_own_seq = vv_max_counter(state->seen, &state->device->uuid);
-	state->last_seq = state->reader.header.first_seq +
-		state->reader.header.nchanges - 1;
+	if (state->delta != NULL)
+	{
+		state->seen = state->reader.header.context;
+		state->seen_own_seq = vv_max_counter(state->seen, &state->device->uuid);
+		state->last_seq = state->reader.header.first_seq +
+			state->reader.header.nchanges - 1;
+	}
 
 	ctl.keysize = sizeof(RowRef);
 	ctl.entrysize = sizeof(TouchedRow);
@@ -183,27 +219,11 @@ apply_delta(ApplyState *state, ApplyResult *result)
 								 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
 								 HASH_CONTEXT);
 
-	if (state->reader.header.nchanges == 0)
-	{
-		result->status = "applied";
-		result->outcomes = json_array("");
-		return;
-	}
 	state->node = sync_node_uuid();
+	if (state->reader.header.nchanges == 0 && state->device->nwaiting == 0)
+		return;
 	state->node_id = sync_node_id();
 	state->xid = U64FromFullTransactionId(GetTopFullTransactionId());
-
-	if (apply_refused(state, result))
-		return;
-	if (apply_known(state, result, &outcomes))
-		return;
-
-	lift_clocks(state);
-	form_units(state);
-	apply_resolve(state);
-	fall_together(state);
-	apply_all(state);
-	finish(state, result, &outcomes);
 }
 
 /* Is the delta as a whole not to be taken?  Then that is the answer. */
@@ -270,8 +290,9 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 			stored = journal_find(&state->device->uuid, seq, snapshot);
 			if (stored != NULL)
 			{
-				append_known_outcomes(outcomes, stored->outcomes, first,
-									  state->last_seq);
+				append_known_outcomes(outcomes, stored->outcomes,
+									  Max(first, stored->first_seq),
+									  Min(state->last_seq, stored->last_seq));
 				delta_reader_init(&stored_reader, stored->delta);
 				memset(&stored_change, 0, sizeof(stored_change));
 			}
@@ -351,6 +372,12 @@ load_changes(ApplyState *state)
 		if (!delta_reader_next_copy(&state->reader, &state->changes[i].delta))
 			elog(ERROR, "delta ends before its last change");
 	}
+	apply_begin_names(state);
+}
+
+void
+apply_begin_names(ApplyState *state)
+{
 	state->tables = palloc0(Max(state->reader.ntables, 1) * sizeof(SyncTable *));
 	state->tables_resolved = palloc0(Max(state->reader.ntables, 1) * sizeof(bool));
 	state->columns = palloc0(Max(state->reader.ntables, 1) * sizeof(int *));
@@ -406,9 +433,8 @@ form_units(ApplyState *state)
 	state->unit_start[state->nunits] = state->nchanges;
 }
 
-/* Where one of a group was refused by name or value, all of it is. */
-static void
-fall_together(ApplyState *state)
+void
+apply_fall_together(ApplyState *state)
 {
 	for (int unit = 0; unit < state->nunits; unit++)
 	{
@@ -431,7 +457,7 @@ fall_together(ApplyState *state)
  * Try it as a whole.  Where that fails, all rows are locked again, and for good,
  * before parts are tried: each locks its rows in order, but not all of them do.
  */
-static void
+void
 apply_all(ApplyState *state)
 {
 	ErrorData  *error;
@@ -492,6 +518,8 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 	int			to = state->unit_start[last];
 	bool		any = false;
 
+	if (state->waiting != NULL || state->is_disturbed)
+		apply_hold_back(state, first, last);
 	for (int i = from; i < to; i++)
 	{
 		ApplyChange *change = &state->changes[i];
@@ -556,7 +584,11 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		state->intents_began = intents_began;
 		state->result_bytes = result_bytes;
 		if (!apply_error_is_outcome(*error))
-			ReThrowError(*error);
+		{
+			if (!state->is_guest || !apply_error_is_guests(*error))
+				ReThrowError(*error);
+			state->is_disturbed = true;
+		}
 		success = false;
 	}
 	PG_END_TRY();
@@ -575,6 +607,7 @@ run_segments(ApplyState *state, int from, int to)
 {
 	List	   *rows = NIL;
 	ListCell   *lc;
+	int			first = from;
 	int			intent = to;
 
 	if (state->has_intents)
@@ -596,6 +629,8 @@ run_segments(ApplyState *state, int from, int to)
 		from = intent + 1;
 		intent = apply_next_intent(state, from, to);
 	}
+
+	apply_check_constraints(state, first, to);
 
 	/* once nothing can fail any more */
 	foreach(lc, rows)
@@ -639,6 +674,8 @@ refuse_unit(ApplyState *state, int unit, const ErrorData *edata)
 	int			culprit = state->failed_change >= 0 ? state->failed_change :
 	Max(first, Min(state->segment, last - 1));
 
+	if (apply_defer_failed(state, unit, edata))
+		return;
 	for (int i = first; i < last; i++)
 	{
 		ApplyChange *change = &state->changes[i];
@@ -665,6 +702,7 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	int64		first_seq = state->changes[0].delta.seq;
 
 	initStringInfo(&details);
+	apply_store_deferred(state);
 	for (int i = 0; i < state->nchanges; i++)
 	{
 		ApplyChange *change = &state->changes[i];
@@ -687,7 +725,8 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	SPI_finish();
 	MemoryContextSwitchTo(state->context);
 
-	result->status = result->counts[OUTCOME_REJECTED] > 0 ? "partial" : "applied";
+	result->status = result->counts[OUTCOME_REJECTED] > 0 ||
+		result->counts[OUTCOME_DEFERRED] > 0 ? "partial" : "applied";
 	result->acked_seq = state->last_seq;
 	result->hlc = Max(result->hlc, state->last_hlc);
 	result->outcomes = json_array(outcomes->data);
@@ -696,7 +735,7 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		state->device->schema_version = state->reader.header.schema_version;
 	sync_device_advance(state->device, state->last_seq, state->last_hlc);
 	if (result->nconflicts > 0)
-		record_conflicts(state, result);
+		apply_record_conflicts(state, result->nconflicts);
 	record(state, result, first_seq, state->last_seq, details.data);
 }
 
@@ -722,10 +761,10 @@ record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
 	journal_insert(&row);
 }
 
-static void
-record_conflicts(ApplyState *state, const ApplyResult *result)
+void
+apply_record_conflicts(ApplyState *state, int nconflicts)
 {
-	ConflictRow *rows = palloc0(result->nconflicts * sizeof(ConflictRow));
+	ConflictRow *rows = palloc0(nconflicts * sizeof(ConflictRow));
 	int			n = 0;
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -739,7 +778,7 @@ record_conflicts(ApplyState *state, const ApplyResult *result)
 			ApplyConflict *conflict = lfirst(lc);
 			ConflictRow *row = &rows[n++];
 
-			row->reconciliation = result->reconciliation;
+			row->reconciliation = *state->reconciliation;
 			row->device = state->device->uuid;
 			row->seq = change->delta.seq;
 			row->scope = change->scope;
@@ -790,6 +829,21 @@ json_or_null(const char *text)
 	if (text == NULL)
 		return NULL;
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/* What other devices' changes, which had waited, wrote in this transaction is not in
+ * the answer. */
+static void
+not_all_told(ApplyState *state, const ApplyResult *result)
+{
+	JournalRow	row;
+
+	if (state->nchanges == 0 || result->acked_seq < state->last_seq ||
+		strcmp(result->status, "duplicate") == 0)
+		return;
+	row.device = state->device->uuid;
+	row.last_seq = state->last_seq;
+	journal_set_untold(&row);
 }
 
 /* The whole delta is refused: nothing is taken, the fact is kept. */
@@ -868,7 +922,7 @@ result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result)
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_MERGED]);
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_SUPERSEDED]);
 	values[n++] = Int32GetDatum(result->counts[OUTCOME_REJECTED]);
-	values[n++] = Int32GetDatum(0); /* deferred */
+	values[n++] = Int32GetDatum(result->counts[OUTCOME_DEFERRED]);
 	values[n++] = Int32GetDatum(result->nconflicts);
 	values[n++] = JsonbPGetDatum(result->outcomes);
 	isnull[n] = result->corrections == NULL;

@@ -16,7 +16,9 @@
  *	  apply_image.c		the images of deleted rows
  *	  apply_write.c		write what was decided
  *	  apply_intent.c	call the handlers of intents
+ *	  apply_defer.c		changes that have to wait for another row
  *	  apply_report.c	corrections, outcomes, journal
+ *	  apply_retry.c		what waited, tried again
  *
  * Memory: state->context lives for the call and holds the changes; a batch's rows
  * live in state->batch_context, which is reset for every attempt.
@@ -47,8 +49,11 @@ typedef enum ChangeOutcome
 	OUTCOME_APPLIED,
 	OUTCOME_MERGED,
 	OUTCOME_SUPERSEDED,
-	OUTCOME_REJECTED
+	OUTCOME_REJECTED,
+	OUTCOME_DEFERRED			/* waits for a row */
 } ChangeOutcome;
+
+#define NCHANGE_OUTCOMES	(OUTCOME_DEFERRED + 1)
 
 typedef struct ApplyCell
 {
@@ -93,7 +98,8 @@ typedef struct ApplyChange
 	ApplyCell  *cells;
 	ApplyIntent *intent;		/* NULL: it is about a row, or not known */
 
-	bool		is_refused;		/* before any batch: unknown name, bad value */
+	bool		is_refused;		/* no batch is to take it: unknown name, bad
+								 * value; or it failed, or has to wait */
 	ChangeOutcome outcome;
 	const char *reason;			/* a word for programs, or NULL */
 	int			sqlstate;		/* 0: none */
@@ -106,6 +112,11 @@ typedef struct ApplyChange
 	char	   *previous;		/* JSON object of the cells it met, or NULL */
 	char	   *previous_stamps;	/* JSON object column -> [hlc, replica] */
 	List	   *conflicts;		/* of ApplyConflict */
+
+	/* the row that it waits for, as far as known: see AwaitedRow */
+	int32		parent_table_id;	/* 0: not known */
+	const char *parent_key;		/* NULL: not known */
+	int			parent_keylen;
 } ApplyChange;
 
 typedef struct ApplyConflict
@@ -252,6 +263,18 @@ typedef struct ApplyState
 
 	HTAB	   *writer_classes; /* of other devices; NULL: none asked for */
 
+	/* waiting for rows */
+	bool		may_defer;		/* a change whose parent is missing waits */
+	bool		is_guest;		/* in a statement, or with the rights, of
+								 * somebody else: errors decide nothing */
+	bool		is_disturbed;	/* such an error was not about the content */
+	bool		has_unchecked;	/* the transaction has violated constraints
+								 * before, that are checked at commit */
+	bool		has_retried;	/* all that waits of the device, once */
+	int			nnoted;			/* rows noted when that was done */
+	HTAB	   *waiting;		/* RowRef: rows with changes of the device that
+								 * wait; NULL: none */
+
 	/* batch */
 	uint64		known_to;		/* tombstones were read after all that this
 								 * node stored before this position */
@@ -285,6 +308,63 @@ typedef struct ApplyState
 	int			nconflicts;
 } ApplyState;
 
+/* ---- apply.c ---- */
+
+/* Is an apply under way in this backend? */
+extern bool apply_in_progress;
+
+/* Fill in what an apply knows of device and delta before it looks at the changes;
+ * device and contexts are set, delta and reader where there is one. */
+extern void apply_begin(ApplyState *state);
+
+/* Make room for the delta's names, to be resolved. */
+extern void apply_begin_names(ApplyState *state);
+
+/* Where one of a group was refused by name or value, all of it is. */
+extern void apply_fall_together(ApplyState *state);
+
+/* Apply all units: as one batch, and where that fails in parts. */
+extern void apply_all(ApplyState *state);
+
+/* Keep the conflicts that the changes met, n in all. */
+extern void apply_record_conflicts(ApplyState *state, int n);
+
+/* ---- apply_defer.c ---- */
+
+/* Note the rows of the device's stored changes that wait. */
+extern void apply_note_waiting(ApplyState *state);
+
+/* Among units first .. last - 1, let those wait that touch a row for which earlier
+ * changes wait. */
+extern void apply_hold_back(ApplyState *state, int first, int last);
+
+/* A unit failed by itself: has it to wait?  Then that is its outcome. */
+extern bool apply_defer_failed(ApplyState *state, int unit,
+							   const ErrorData *edata);
+
+/* Let a unit wait; the culprit's reason and error have been noted. */
+extern void apply_defer_unit(ApplyState *state, int unit, int culprit);
+
+/* Try again what waits, of this delta and of earlier ones. */
+extern void apply_settle_deferred(ApplyState *state);
+
+/* Store what still waits: counts it, refuses what is too much. */
+extern void apply_store_deferred(ApplyState *state);
+
+/* Make constraints that are checked at commit speak now, where changes first ..
+ * last - 1 have written to a table with such; and note beforehand whether the
+ * transaction violates some already. */
+extern void apply_check_constraints(ApplyState *state, int first, int last);
+extern void apply_check_earlier(ApplyState *state);
+
+/* ---- apply_retry.c ---- */
+
+/* Try again all that waits of the device that pushes; how many came to an end. */
+extern int	apply_retry_own(ApplyState *state);
+
+/* The same for what waited, of any device, for rows that this transaction wrote. */
+extern int	apply_retry_noted(void);
+
 /* ---- apply_resolve.c ---- */
 
 /* Resolve names and convert values of all changes; what cannot be is refused. */
@@ -303,6 +383,7 @@ extern void apply_refuse(ApplyChange *change, const char *reason, int sqlstate,
 
 /* Errors that are the server's, or that a retry cures, are never outcomes */
 extern bool apply_error_is_outcome(const ErrorData *edata);
+extern bool apply_error_is_guests(const ErrorData *edata);
 extern void apply_refuse_error(ApplyChange *change, const ErrorData *edata);
 
 /* ---- apply_rows.c ---- */

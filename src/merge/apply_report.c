@@ -497,7 +497,10 @@ write_absence(Reread *work, TouchedRow *row)
 static void
 write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind)
 {
-	if (row->device_deleted)
+	/* a row that waits for another one is neither gone nor refused */
+	if (row->device_deleted ||
+		(work->state->waiting != NULL &&
+		 hash_search(work->state->waiting, &row->ref, HASH_FIND, NULL) != NULL))
 		return;
 	delta_writer_begin(work->writer, kind, work->table->wire_name, HLC_MIN);
 	write_keys(work, row);
@@ -525,7 +528,7 @@ compare_touched(const void *a, const void *b)
 /* ---- outcomes and audit, as JSON ---- */
 
 static const char *const outcome_names[] = {
-	"none", "applied", "merged", "superseded", "rejected"
+	"none", "applied", "merged", "superseded", "rejected", "deferred"
 };
 
 static void

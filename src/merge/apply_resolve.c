@@ -442,6 +442,18 @@ apply_error_is_outcome(const ErrorData *edata)
 		edata->elevel == ERROR;
 }
 
+/*
+ * In somebody else's statement such an error, too, is kept from him, but for those
+ * that are meant for him: to cancel, or to shut down.
+ */
+bool
+apply_error_is_guests(const ErrorData *edata)
+{
+	return edata->elevel == ERROR &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) !=
+		MAKE_SQLSTATE('5', '7', '0', '0', '0');
+}
+
 void
 apply_refuse_error(ApplyChange *change, const ErrorData *edata)
 {

@@ -45,7 +45,7 @@
 static HeapTuple device_fetch(Relation rel, const pg_uuid_t *uuid,
 							  Snapshot snapshot);
 static bool device_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
-						HeapTuple *locked);
+						LockWaitPolicy policy, HeapTuple *locked);
 static SyncDevice *device_from_tuple(HeapTuple tuple, TupleDesc desc);
 static SyncDevice *device_read(const pg_uuid_t *uuid, bool lock,
 							   bool check_caller);
@@ -104,7 +104,7 @@ device_read(const pg_uuid_t *uuid, bool lock, bool check_caller)
 				device_row_check_caller(device);
 			if (!lock)
 				is_done = true;
-			else if (device_lock(rel, &device->tid, snapshot, &tuple))
+			else if (device_lock(rel, &device->tid, snapshot, LockWaitBlock, &tuple))
 			{
 				device = device_from_tuple(tuple, RelationGetDescr(rel));
 				if (check_caller)
@@ -141,12 +141,29 @@ device_fetch(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
 	return tuple;
 }
 
+SyncDevice *
+sync_device_lock_if_free(const pg_uuid_t *uuid)
+{
+	Relation	rel = state_open("device", RowExclusiveLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HeapTuple	tuple = device_fetch(rel, uuid, snapshot);
+	SyncDevice *device = NULL;
+
+	if (tuple != NULL &&
+		device_lock(rel, &tuple->t_self, snapshot, LockWaitSkip, &tuple))
+		device = device_from_tuple(tuple, RelationGetDescr(rel));
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	return device;
+}
+
 /*
  * Lock the row and fetch its newest version.  False where it was deleted, or
- * changed in a way that cannot be followed.
+ * changed in a way that cannot be followed, or, if the policy says so, is locked.
  */
 static bool
-device_lock(Relation rel, ItemPointer tid, Snapshot snapshot, HeapTuple *locked)
+device_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
+			LockWaitPolicy policy, HeapTuple *locked)
 {
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TM_FailureData failure;
@@ -154,11 +171,12 @@ device_lock(Relation rel, ItemPointer tid, Snapshot snapshot, HeapTuple *locked)
 
 	result = table_tuple_lock(rel, tid, snapshot, slot,
 							  GetCurrentCommandId(false),
-							  LockTupleNoKeyExclusive, LockWaitBlock,
+							  LockTupleNoKeyExclusive, policy,
 							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 	if (result == TM_Ok)
 		*locked = ExecCopySlotHeapTuple(slot);
-	else if (result != TM_Deleted && result != TM_Updated)
+	else if (result != TM_Deleted && result != TM_Updated &&
+			 result != TM_WouldBlock)
 		elog(ERROR, "could not lock device row: result %d", (int) result);
 
 	ExecDropSingleTupleTableSlot(slot);
@@ -186,6 +204,8 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 	if (!nulls[ANUM_DEVICE_SCHEMA_VERSION - 1])
 		device->schema_version =
 			DatumGetInt32(values[ANUM_DEVICE_SCHEMA_VERSION - 1]);
+
+	device->nwaiting = DatumGetInt32(values[ANUM_DEVICE_WAITING - 1]);
 
 	/* a device that never called was seen when it was registered */
 	device->last_seen_at =
@@ -220,6 +240,14 @@ device_row_check_caller(const SyncDevice *device)
 				 errmsg("permission denied for device \"%s\"",
 						device_row_uuid_text(&device->uuid)),
 				 errhint("Connect as a member of the device's owner role.")));
+}
+
+bool
+sync_device_is_owned_by(const SyncDevice *device, Oid role)
+{
+	Oid			owner = get_role_oid(device->owner, true);
+
+	return OidIsValid(owner) && has_privs_of_role(role, owner);
 }
 
 void
@@ -260,10 +288,20 @@ sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc)
 	if (device->schema_version != 0)
 		device_row_set(&change, ANUM_DEVICE_SCHEMA_VERSION,
 					   Int32GetDatum(device->schema_version));
+	device_row_set(&change, ANUM_DEVICE_WAITING, Int32GetDatum(device->nwaiting));
 	device_row_update(device, &change);
 
 	device->acked_seq = acked_seq;
 	device->hlc = hlc;
+}
+
+void
+sync_device_set_waiting(SyncDevice *device)
+{
+	DeviceRowChange change = {0};
+
+	device_row_set(&change, ANUM_DEVICE_WAITING, Int32GetDatum(device->nwaiting));
+	device_row_update(device, &change);
 }
 
 void

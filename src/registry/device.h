@@ -23,6 +23,7 @@ typedef struct SyncDevice
 	Hlc			hlc;			/* of its last stored change, as lifted */
 	bool		is_revoked;
 	int			schema_version; /* that it declared last; 0: never did */
+	int			nwaiting;		/* changes that wait for a row */
 	TimestampTz last_seen_at;	/* last push or ack */
 	ItemPointerData tid;		/* of the row version read */
 } SyncDevice;
@@ -54,6 +55,18 @@ extern SyncDevice *sync_device_get(const pg_uuid_t *uuid, bool lock);
 /* A device's class under the active snapshot, palloc'd; NULL where it has none or
  * there is no such device.  The caller is not checked. */
 extern char *sync_device_class(const pg_uuid_t *uuid);
+
+/*
+ * The same for the sake of its waiting changes, whoever asks: locked if nobody
+ * else holds the lock, else NULL, as for an unknown device.
+ */
+extern SyncDevice *sync_device_lock_if_free(const pg_uuid_t *uuid);
+
+/* Does a role act for the device's owner? */
+extern bool sync_device_is_owned_by(const SyncDevice *device, Oid role);
+
+/* Store device->nwaiting; the device must have been locked. */
+extern void sync_device_set_waiting(SyncDevice *device);
 
 /* Has the device been silent for longer than offline_sync.device_expiry? */
 extern bool sync_device_is_expired(const SyncDevice *device);

@@ -14,7 +14,8 @@ CREATE TABLE offline_sync.device (
     last_ack_at     timestamptz,
     seen            version_vector NOT NULL,      -- what it acknowledged
     revoked_at      timestamptz,
-    schema_version  int                           -- that it declared last
+    schema_version  int,                          -- that it declared last
+    waiting         int         NOT NULL DEFAULT 0 -- number of its changes that wait
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 

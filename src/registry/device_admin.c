@@ -273,6 +273,7 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	values[ANUM_DEVICE_SEEN - 1] = VersionVectorPGetDatum(vv_empty());
 	nulls[ANUM_DEVICE_REVOKED_AT - 1] = true;
 	nulls[ANUM_DEVICE_SCHEMA_VERSION - 1] = true;
+	values[ANUM_DEVICE_WAITING - 1] = Int32GetDatum(0);
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);

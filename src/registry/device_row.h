@@ -29,7 +29,8 @@
 #define ANUM_DEVICE_SEEN			11
 #define ANUM_DEVICE_REVOKED_AT		12
 #define ANUM_DEVICE_SCHEMA_VERSION	13
-#define NATTS_DEVICE				13
+#define ANUM_DEVICE_WAITING			14
+#define NATTS_DEVICE				14
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1

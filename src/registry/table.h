@@ -134,6 +134,8 @@ typedef struct SyncTable
 	bool		has_before_update;
 	bool		has_other_triggers; /* any other user trigger or rule, AFTER
 									 * included */
+	bool		has_deferrable; /* constraints or triggers that may be put off
+								 * until commit */
 	bool		has_generated;
 	bool		has_defaults;	/* any non-key column with a default */
 	bool		needs_modes;	/* any column's needs_modes */

@@ -97,6 +97,7 @@ registry_oids_read(RegistryOids *oids)
 	oids->tracked_table = get_relname_relid("tracked_table", state_schema);
 	oids->capture = function_oid(oids->schema, "sync_capture");
 	oids->truncate = function_oid(oids->schema, "sync_capture_truncate");
+	oids->parent = function_oid(oids->schema, "sync_parent_arrived");
 	oids->row_clock = type_oid(oids->schema, "row_clock");
 	oids->orset = type_oid(oids->schema, "orset");
 	oids->hlc = type_oid(oids->schema, "hlc");
@@ -668,8 +669,11 @@ describe_triggers(SyncTable *t, Oid relid, const RegistryOids *oids)
 		bool		is_before_row = TRIGGER_FOR_ROW(trigger->tgtype) &&
 		TRIGGER_FOR_BEFORE(trigger->tgtype);
 
-		if (trigger->tgisinternal || trigger->tgenabled == TRIGGER_DISABLED ||
-			trigger->tgfoid == oids->capture || trigger->tgfoid == oids->truncate)
+		if (trigger->tgenabled == TRIGGER_DISABLED)
+			continue;
+		t->has_deferrable |= trigger->tgdeferrable;
+		if (trigger->tgisinternal || trigger->tgfoid == oids->capture ||
+			trigger->tgfoid == oids->truncate || trigger->tgfoid == oids->parent)
 			continue;
 		if (is_before_row && TRIGGER_FOR_INSERT(trigger->tgtype))
 			t->has_before_insert = true;

@@ -14,6 +14,7 @@
 
 #define SYNC_CAPTURE_TRIGGER	"~offline_sync_capture"
 #define SYNC_TRUNCATE_TRIGGER	"~offline_sync_truncate"
+#define SYNC_PARENT_TRIGGER		"~offline_sync_parent"
 
 /* The extension's objects that the registry recognises relations by.
  * InvalidOid where the extension is not (completely) there. */
@@ -23,6 +24,7 @@ typedef struct RegistryOids
 	Oid			tracked_table;	/* the state table */
 	Oid			capture;		/* the trigger functions */
 	Oid			truncate;
+	Oid			parent;
 	Oid			row_clock;		/* types */
 	Oid			orset;
 	Oid			hlc;

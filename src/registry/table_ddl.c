@@ -376,7 +376,7 @@ complete_partitions(int32 table_id, Oid partition)
 	ListCell   *lc;
 
 	foreach(lc, members)
-		sync_table_add_truncate_trigger(table_id, lfirst_oid(lc));
+		sync_table_add_statement_triggers(table_id, lfirst_oid(lc));
 	list_free(members);
 }
 
@@ -413,7 +413,7 @@ partition_attached(int32 table_id, Oid parent, PartitionCmd *attach)
 }
 
 /*
- * The row trigger's clone is gone; the trigger on TRUNCATE is ours to take off.
+ * The row trigger's clone is gone; those FOR EACH STATEMENT are ours to take off.
  */
 static void
 partition_detached(PartitionCmd *detach)
@@ -421,7 +421,7 @@ partition_detached(PartitionCmd *detach)
 	Oid			partition = RangeVarGetRelid(detach->name, NoLock, true);
 
 	if (OidIsValid(partition))
-		sync_table_remove_truncate_triggers(partition);
+		sync_table_remove_statement_triggers(partition);
 }
 
 static bool

@@ -63,10 +63,10 @@ extern void sync_table_remove_triggers(Oid relid);
 /* Make them fire always where they fire on the origin only. */
 extern void sync_table_enable_triggers(Oid relid);
 
-/* Add the trigger on TRUNCATE where a table or partition has none; remove it from
- * a relation and all below. */
-extern void sync_table_add_truncate_trigger(int32 table_id, Oid relid);
-extern void sync_table_remove_truncate_triggers(Oid relid);
+/* Add the triggers FOR EACH STATEMENT where a table or partition lacks them; remove
+ * them from a relation and all below. */
+extern void sync_table_add_statement_triggers(int32 table_id, Oid relid);
+extern void sync_table_remove_statement_triggers(Oid relid);
 
 /*
  * Write down what the relation's columns and name are now: columns that are new

@@ -4,8 +4,9 @@
  *	  What tracking adds to the user's table: the clock column and triggers.
  *
  * All of it is DDL by SPI as the caller, who owns the table.  The row trigger of
- * a partitioned table is cloned to its partitions by PostgreSQL; TRUNCATE fires
- * the triggers of the partitions, so each has one of its own.
+ * a partitioned table is cloned to its partitions by PostgreSQL.  TRUNCATE fires
+ * the triggers of the partitions, and a statement for a partition fires the
+ * partition's, so each has those of its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +25,9 @@
 /* what the comment on the clock column says */
 #define CLOCK_COMMENT	"row clock of offline_sync: who wrote which column when"
 
+static void add_statement_trigger(int32 table_id, Oid relid, const char *name,
+								  const char *event, const char *function);
+static void remove_trigger(Oid relid, const char *name);
 static char *table_identifier(Oid relid);
 static void execute(const char *format,...) pg_attribute_printf(1, 2);
 
@@ -55,27 +59,39 @@ sync_table_add_triggers(int32 table_id, Oid relid)
 
 	members = find_all_inheritors(relid, NoLock, NULL);
 	foreach(lc, members)
-		sync_table_add_truncate_trigger(table_id, lfirst_oid(lc));
+		sync_table_add_statement_triggers(table_id, lfirst_oid(lc));
 	list_free(members);
 }
 
 void
-sync_table_add_truncate_trigger(int32 table_id, Oid relid)
+sync_table_add_statement_triggers(int32 table_id, Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	if (relkind == RELKIND_RELATION)
+		add_statement_trigger(table_id, relid, SYNC_TRUNCATE_TRIGGER,
+							  "BEFORE TRUNCATE", "sync_capture_truncate");
+	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
+		add_statement_trigger(table_id, relid, SYNC_PARENT_TRIGGER,
+							  "AFTER INSERT OR UPDATE", "sync_parent_arrived");
+}
+
+static void
+add_statement_trigger(int32 table_id, Oid relid, const char *name,
+					  const char *event, const char *function)
 {
 	char	   *table;
 	char	   *schema;
 
-	if (get_rel_relkind(relid) != RELKIND_RELATION ||
-		OidIsValid(get_trigger_oid(relid, SYNC_TRUNCATE_TRIGGER, true)))
+	if (OidIsValid(get_trigger_oid(relid, name, true)))
 		return;
 	table = table_identifier(relid);
 	schema = pstrdup(quote_identifier(get_namespace_name(sync_table_oids()->schema)));
 	SPI_connect();
-	execute("CREATE TRIGGER \"" SYNC_TRUNCATE_TRIGGER "\" BEFORE TRUNCATE ON %s"
-			" FOR EACH STATEMENT EXECUTE FUNCTION %s.sync_capture_truncate('%d')",
-			table, schema, table_id);
-	execute("ALTER TABLE %s ENABLE ALWAYS TRIGGER \"" SYNC_TRUNCATE_TRIGGER "\"",
-			table);
+	execute("CREATE TRIGGER \"%s\" %s ON %s"
+			" FOR EACH STATEMENT EXECUTE FUNCTION %s.%s('%d')",
+			name, event, table, schema, function, table_id);
+	execute("ALTER TABLE %s ENABLE ALWAYS TRIGGER \"%s\"", table, name);
 	SPI_finish();
 }
 
@@ -85,7 +101,9 @@ sync_table_add_truncate_trigger(int32 table_id, Oid relid)
 void
 sync_table_enable_triggers(Oid relid)
 {
-	static const char *const names[] = {SYNC_CAPTURE_TRIGGER, SYNC_TRUNCATE_TRIGGER};
+	static const char *const names[] = {
+		SYNC_CAPTURE_TRIGGER, SYNC_TRUNCATE_TRIGGER, SYNC_PARENT_TRIGGER
+	};
 	Relation	rel = relation_open(relid, NoLock);
 	TriggerDesc *desc = rel->trigdesc;
 	bool		is_to_change[lengthof(names)] = {false};
@@ -116,11 +134,9 @@ sync_table_enable_triggers(Oid relid)
 void
 sync_table_remove_triggers(Oid relid)
 {
-	sync_table_remove_truncate_triggers(relid);
+	sync_table_remove_statement_triggers(relid);
 	SPI_connect();
-	if (OidIsValid(get_trigger_oid(relid, SYNC_CAPTURE_TRIGGER, true)))
-		execute("DROP TRIGGER \"" SYNC_CAPTURE_TRIGGER "\" ON %s",
-				table_identifier(relid));
+	remove_trigger(relid, SYNC_CAPTURE_TRIGGER);
 	if (get_attnum(relid, SYNC_CLOCK_COLUMN) != InvalidAttrNumber)
 		execute("ALTER TABLE %s DROP COLUMN " SYNC_CLOCK_COLUMN,
 				table_identifier(relid));
@@ -128,7 +144,7 @@ sync_table_remove_triggers(Oid relid)
 }
 
 void
-sync_table_remove_truncate_triggers(Oid relid)
+sync_table_remove_statement_triggers(Oid relid)
 {
 	List	   *members = find_all_inheritors(relid, NoLock, NULL);
 	ListCell   *lc;
@@ -136,12 +152,19 @@ sync_table_remove_truncate_triggers(Oid relid)
 	SPI_connect();
 	foreach(lc, members)
 	{
-		if (OidIsValid(get_trigger_oid(lfirst_oid(lc), SYNC_TRUNCATE_TRIGGER, true)))
-			execute("DROP TRIGGER \"" SYNC_TRUNCATE_TRIGGER "\" ON %s",
-					table_identifier(lfirst_oid(lc)));
+		remove_trigger(lfirst_oid(lc), SYNC_TRUNCATE_TRIGGER);
+		remove_trigger(lfirst_oid(lc), SYNC_PARENT_TRIGGER);
 	}
 	SPI_finish();
 	list_free(members);
+}
+
+/* SPI is connected. */
+static void
+remove_trigger(Oid relid, const char *name)
+{
+	if (OidIsValid(get_trigger_oid(relid, name, true)))
+		execute("DROP TRIGGER \"%s\" ON %s", name, table_identifier(relid));
 }
 
 static char *

@@ -88,6 +88,9 @@ typedef struct ServePush
 	int64		first_seq;
 	int64		last_seq;
 	bool		is_lost;		/* its answer never arrived */
+	bool		is_late;		/* not a push: the end of changes of earlier
+								 * ones that had waited.  No answer told it, so
+								 * it is lost, too */
 	RowSet	   *rows;			/* that it was about; NULL: not read yet */
 	RowSet	   *inserted;		/* those of them that it inserted */
 	int			nrefs;

@@ -25,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "audit/waiting.h"
 #include "compat.h"
 #include "lib/binaryheap.h"
 #include "log/change_log.h"
@@ -899,8 +900,13 @@ serve_gone(ServePage *page, LogReader *reader, LogEntry *entry)
 
 	if (!tombstone->found || row->is_hidden)
 	{
-		/* the device has a row that was never stored, or is not for it */
-		if (is_lost)
+		/*
+		 * the device has a row that was never stored, or is not for it; or is
+		 * still to be stored
+		 */
+		if (is_lost &&
+			!waiting_has_row(&page->device, row->row.table_id, row->row.key,
+							 row->row.keylen, page->snapshot))
 			page_add_removal(page, row->st, &row->row, row->key,
 							 DELTA_CHANGE_RETRACT, HLC_MIN);
 		return;

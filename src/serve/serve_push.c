@@ -11,6 +11,10 @@
  * such a row (a trigger did, or a statement after the push) is served, since no
  * stamp says whether the answer was made before or after.
  *
+ * What became of changes that had to wait was in no answer.  So the position where
+ * they came to their end is like that of a push whose answer was lost, about just
+ * their rows.
+ *
  * Where the answer never arrived (the push ends after the vector's entry for
  * the device) all of those rows are served whole, also where nothing of the
  * push prevailed and the log does not mention them.
@@ -20,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "audit/waiting.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
@@ -29,6 +34,8 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+static ServePush *add_push(ServePage *page, int *max);
+static void load_late_changes(ServePage *page, int *max);
 static int	compare_pushes(const void *a, const void *b);
 static int	compare_positions(const pg_uuid_t *anode, uint64 axid,
 							  const pg_uuid_t *bnode, uint64 bxid);
@@ -71,14 +78,7 @@ serve_pushes_load(ServePage *page)
 
 		if (!is_lost && vv_covers_counter(page->since, node, position.xid))
 			break;
-		if (page->npushes == max)
-		{
-			max *= 2;
-			page->pushes = repalloc_huge(page->pushes,
-										 (Size) max * sizeof(ServePush));
-		}
-		push = &page->pushes[page->npushes++];
-		memset(push, 0, sizeof(ServePush));
+		push = add_push(page, &max);
 		push->node = *node;
 		push->node_id = position.node;
 		push->xid = position.xid;
@@ -87,8 +87,78 @@ serve_pushes_load(ServePage *page)
 		push->is_lost = is_lost;
 	}
 	journal_scan_end(scan);
+	load_late_changes(page, &max);
 	if (page->npushes > 1)
 		qsort(page->pushes, page->npushes, sizeof(ServePush), compare_pushes);
+}
+
+static ServePush *
+add_push(ServePage *page, int *max)
+{
+	ServePush  *push;
+
+	if (page->npushes == *max)
+	{
+		*max *= 2;
+		page->pushes = repalloc_huge(page->pushes,
+									 (Size) *max * sizeof(ServePush));
+	}
+	push = &page->pushes[page->npushes++];
+	memset(push, 0, sizeof(ServePush));
+	return push;
+}
+
+/* The positions that the vector does not cover where changes that had waited came
+ * to their end, each with the rows that they are about. */
+static void
+load_late_changes(ServePage *page, int *max)
+{
+	MemoryContext old = MemoryContextSwitchTo(page->context);
+
+	for (int i = 0; i < page->nnodes; i++)
+	{
+		const SyncNode *node = &page->nodes[i];
+		uint64		from = 1;
+		uint64		lo;
+		uint64		hi;
+
+		while (from != 0 && vv_next_gap(page->since, &node->uuid, from, &lo, &hi))
+		{
+			int			nchanges;
+			LateChange *changes = late_change_list(&page->device, node->id, lo, hi,
+												   page->snapshot, &nchanges);
+
+			for (int first = 0, last; first < nchanges; first = last)
+			{
+				ServePush  *push = add_push(page, max);
+
+				for (last = first + 1; last < nchanges; last++)
+				{
+					if (changes[last].xid != changes[first].xid)
+						break;
+				}
+				push->node = node->uuid;
+				push->node_id = node->id;
+				push->xid = changes[first].xid;
+				push->is_lost = push->is_late = true;
+				push->rows = row_set_create();
+				push->inserted = row_set_create();
+				push->refs = palloc((last - first) * sizeof(RowRef));
+				for (int k = first; k < last; k++)
+				{
+					RowRef		row = {changes[k].table_id, changes[k].keylen,
+					changes[k].key};
+
+					if (row.table_id != 0 && row_set_add(push->rows, &row))
+						push->refs[push->nrefs++] = row;
+				}
+				if (push->nrefs > 1)
+					qsort(push->refs, push->nrefs, sizeof(RowRef), compare_refs);
+			}
+			from = hi == VV_MAX_COUNTER ? 0 : hi + 1;
+		}
+	}
+	MemoryContextSwitchTo(old);
 }
 
 int64
@@ -187,7 +257,7 @@ serve_pushes_covered(const ServePage *page, const VersionVector *to)
 	int			nlost = 0;
 
 	for (int i = 0; i < page->npushes; i++)
-		if (page->pushes[i].is_lost)
+		if (page->pushes[i].is_lost && !page->pushes[i].is_late)
 			lost[nlost++] = &page->pushes[i];
 	qsort(lost, nlost, sizeof(ServePush *), compare_seqs);
 	for (int i = 0; i < nlost; i++)

@@ -410,6 +410,17 @@ BEGIN
             COMMIT;
         END LOOP;
     END LOOP;
+    -- what still waits for its parent has waited long enough: it is applied or refused, and the device told
+    UPDATE offline_sync.waiting SET expires_at = now() - interval '1 minute';
+    IF FOUND THEN
+        PERFORM count_one('expiry');
+        COMMIT;
+        FOR i IN 1 .. 100 LOOP
+            EXIT WHEN (SELECT waiting FROM sync_retry_pending(1 + below(20))) = 0;
+            COMMIT;
+        END LOOP;
+    END IF;
+    COMMIT;
     FOR f IN SELECT * FROM fleet ORDER BY random() LOOP
         WHILE take_page(f.id, 1 + below(20)) LOOP COMMIT; END LOOP;
         COMMIT;
