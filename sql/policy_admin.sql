@@ -171,6 +171,46 @@ SELECT sync_revert_policy('note', 'rank');
 SELECT scope, policy, state FROM sync_policies WHERE table_name = 'note' AND column_name = 'rank' AND state IN ('active', 'trial', 'shadow') ORDER BY step;
 SELECT sync_revert_policy('note', 'rank');
 SELECT scope, policy, state FROM sync_policies WHERE table_name = 'note' AND column_name = 'rank' AND state IN ('active', 'trial', 'shadow') ORDER BY step;
+-- a function that is only watched: what it makes of both, or its error, which is nobody else's trouble
+CREATE FUNCTION public.both(current text, incoming text, context jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    CASE incoming
+        WHEN 'ours too' THEN RETURN current;
+        WHEN 'theirs' THEN RETURN incoming;
+        WHEN 'refused' THEN RAISE EXCEPTION 'both: I do not know "%"', incoming;
+        WHEN 'broken' THEN RAISE EXCEPTION 'both: broken' USING ERRCODE = 'internal_error';
+        WHEN 'writes' THEN UPDATE note SET done = true; RETURN 'written';
+        WHEN 'nothing' THEN RETURN NULL;
+        ELSE RETURN current || ' and ' || incoming;
+    END CASE;
+END $$;
+SELECT sync_revert_policy('note', 'title');
+SELECT sync_set_policy('note', 'title', 'custom', '{"shadow": true, "function": "public.both"}');
+CALL fresh();
+SELECT push('{1}', format('"title": "%s"', t)) AS status, t
+FROM unnest('{ours too, theirs, refused, broken, writes, nothing, more}'::text[]) AS t;
+-- one delta with good ones and bad ones
+SELECT sync_set_policy('note', 'rank', 'max');
+SELECT push('{1,2,3}', '"title": "refused", "rank": 7');
+SELECT id, title, rank, done FROM note ORDER BY id;
+SELECT id, incoming, decision, state, shadow_decision, shadow_value, shadow_error FROM conflicts WHERE "column" = 'title' ORDER BY incoming::text, id;
+SELECT policy, options, state, conflicts, same, different, errors FROM sync_shadow_report WHERE column_name = 'title' ORDER BY set_at;
+SELECT sync_revert_policy('note', 'rank');
+-- ... against the same function in force: the same value, not only the same decision
+SELECT sync_set_policy('note', 'title', 'custom', '{"function": "public.both"}');
+SELECT sync_set_policy('note', 'title', 'custom', '{"shadow": true, "function": "public.both"}');
+CALL fresh();
+SELECT push('{1}', '"title": "more"');
+CREATE FUNCTION public.neither(current text, incoming text, context jsonb) RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'neither' $$;
+SELECT sync_set_policy('note', 'title', 'custom', '{"shadow": true, "function": "public.neither"}');
+SELECT push('{2}', '"title": "more"');
+-- dropped meanwhile
+DROP FUNCTION public.neither;
+SELECT push('{3}', '"title": "more"');
+SELECT id, decision, state, shadow_decision, shadow_value, shadow_error FROM conflicts;
+SELECT id, title FROM note ORDER BY id;
+SELECT policy, options, state, conflicts, same, different, errors FROM sync_shadow_report WHERE column_name = 'title' ORDER BY set_at;
+
 -- what a candidate made of others' values is for those who see those
 SET ROLE regress_stranger;
 SELECT count(*) AS seen FROM sync_shadow_report;

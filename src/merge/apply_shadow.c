@@ -21,9 +21,10 @@
 #include "utils/resowner.h"
 
 static bool try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
-					 const ApplyCell *cell, const SyncRule *rule,
+					 const ApplyCell *cell, const SyncRule * rule,
 					 CellFacts *facts, CellVerdict *verdict,
 					 NullableDatum *merged, ErrorData **error);
+static bool ends_transaction(const ErrorData *edata);
 
 void
 apply_watch_shadow(ApplyState *state, ApplyChange *change, const ApplyRow *row,
@@ -69,14 +70,17 @@ apply_watch_shadow(ApplyState *state, ApplyChange *change, const ApplyRow *row,
  */
 static bool
 try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
-		 const ApplyCell *cell, const SyncRule *rule, CellFacts *facts,
+		 const ApplyCell *cell, const SyncRule * rule, CellFacts *facts,
 		 CellVerdict *verdict, NullableDatum *merged, ErrorData **error)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
 	volatile bool success = true;
 
-	/* levels of settings nest in subtransactions: this one is begun without ours */
+	/*
+	 * levels of settings nest in subtransactions: this one is begun without
+	 * ours
+	 */
 	value_modes_end(state->value_modes);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(oldcontext);
@@ -96,7 +100,7 @@ try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 		RollbackAndReleaseCurrentSubTransaction();
 		change->reason = change->column = NULL;
 		state->custom_calls = NIL;	/* the functions' locks may be gone */
-		if (!apply_error_is_outcome(*error))
+		if (ends_transaction(*error))
 			ReThrowError(*error);
 		success = false;
 	}
@@ -105,4 +109,17 @@ try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 	CurrentResourceOwner = oldowner;
 	state->value_modes = value_modes_begin();
 	return success;
+}
+
+/*
+ * Is it not the candidate's error at all?  Everything else it may raise, an internal
+ * error too, must not keep a push back: nobody asked it to decide.
+ */
+static bool
+ends_transaction(const ErrorData *edata)
+{
+	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION);
 }
