@@ -119,7 +119,7 @@ apply_check_image(ApplyRow *row)
 	{
 		estate = CreateExecutorState();
 		result_rel = makeNode(ResultRelInfo);
-		InitResultRelInfo(result_rel, rel, 1, NULL, 0);
+		InitResultRelInfo(result_rel, rel, 0, NULL, 0);
 		slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 		ExecClearTuple(slot);
 		memset(slot->tts_isnull, true, rel->rd_att->natts * sizeof(bool));

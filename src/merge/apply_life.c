@@ -93,12 +93,14 @@ apply_note_write(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	last = row_clock_get(row->clock, SYNC_ROW_STAMP_ID(table));
 	if (last != NULL)
 	{
+		bool		is_seen = apply_stamp_is_seen(state, row, last);
+
 		if (table->rules.on_delete == ON_DELETE_LWW)
 		{
-			if (stamp_compare(&own, last) <= 0)
+			if (!is_seen && stamp_compare(&own, last) <= 0)
 				return;
 		}
-		else if (!apply_stamp_is_seen(state, row, last))
+		else if (!is_seen)
 			own = apply_node_stamp(state, row, change);
 	}
 	row_clock_set(row->clock, SYNC_ROW_STAMP_ID(table), &own);
