@@ -446,6 +446,9 @@ extern CellVerdict apply_decide_register(ApplyState *state, ApplyChange *change,
 										 const SyncRule *rule, CellFacts *facts,
 										 NullableDatum *merged);
 
+/* a + b in the column's type, its typmod and domain applied */
+extern Datum apply_add_counter(SyncColumn *column, Datum a, Datum b);
+
 /* A row's value; a set that has changed is packed. */
 extern Datum apply_row_value(const ApplyRow *row, int column);
 

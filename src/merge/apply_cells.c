@@ -34,7 +34,6 @@ static OrSet *changing_set(ApplyState *state, ApplyRow *row, int column);
 static OrSetItem *list_items(const DeltaValue *list, int *nitems);
 static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
 						 CellTally *tally);
-static Datum add_counter(SyncColumn *column, Datum a, Datum b);
 
 void
 apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
@@ -221,7 +220,7 @@ merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	{
 		change->column = column->name;
 		row->values[cell->column] =
-			add_counter(column, row->values[cell->column], cell->value);
+			apply_add_counter(column, row->values[cell->column], cell->value);
 		change->column = NULL;
 	}
 	row->isnull[cell->column] = false;
@@ -337,8 +336,8 @@ tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell, CellTally *tally
 }
 
 /* a + b in the column's type, its typmod and domain applied. */
-static Datum
-add_counter(SyncColumn *column, Datum a, Datum b)
+Datum
+apply_add_counter(SyncColumn *column, Datum a, Datum b)
 {
 	DeltaValue	sum;
 	bool		isnull;

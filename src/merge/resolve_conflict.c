@@ -3,10 +3,13 @@
  * resolve_conflict.c
  *	  sync_resolve_conflict: a person decides a conflict.
  *
- * Resolving is an ordinary update of the row with the caller's own rights: it is
- * captured as the node's write, so it flows to every device, and whoever may not
- * update the row may not resolve.  Only the mark on the conflict is written with
- * the rights of the state tables' owner.
+ * Resolving is an ordinary statement with the caller's own rights: it is captured
+ * as the node's write, so it flows to every device, and whoever may not write the
+ * row may not resolve.  Only the mark on the conflict is written with the rights
+ * of the state tables' owner.
+ *
+ * It closes this conflict only.  Others about the same cell or row may be between
+ * other values, which the person has not looked at.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +23,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "log/state.h"
+#include "merge/resolve.h"
 #include "miscadmin.h"
 #include "registry/row_batch.h"
 #include "registry/row_key.h"
@@ -33,19 +37,6 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
-typedef struct Conflict
-{
-	int32		table_id;
-	char	   *key;
-	int			key_len;
-	int32		column_id;		/* 0: the row */
-	char	   *state;
-	Jsonb	   *incoming;		/* NULL: none */
-	bool		is_opaque;		/* incoming is only a digest */
-	pg_uuid_t	device;			/* whose change is in the journal */
-	int64		seq;
-} Conflict;
-
 PG_FUNCTION_INFO_V1(sync_resolve_conflict);
 
 static void read_conflict(Datum id, Conflict *conflict);
@@ -53,7 +44,6 @@ static Jsonb *opaque_incoming(const Conflict *conflict);
 static Jsonb *find_opaque(const JournalRow *stored, const Conflict *conflict);
 static void write_value(SyncTable *table, int column, const Conflict *conflict,
 						Jsonb *json, bool keeps_current);
-static Datum column_value(SyncColumn *column, Jsonb *json, bool *isnull);
 static void mark_resolved(Datum id);
 
 /*
@@ -109,13 +99,18 @@ sync_resolve_conflict(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized resolution \"%s\"", resolution),
 				 errhint("The resolutions are \"current\", \"incoming\" and \"value\".")));
-	if (!keeps_current && (column < 0 || json == NULL))
+	if (conflict.column_id != 0 && column < 0 && !keeps_current)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a conflict about a whole row can only be resolved as \"current\""),
-				 errhint("Change the row by SQL first.")));
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the column of the conflict does not exist any more"),
+				 errhint("Resolve it as \"current\".")));
 
-	write_value(table, column, &conflict, json, keeps_current);
+	if (keeps_current || column >= 0)
+		write_value(table, column, &conflict, json, keeps_current);
+	else if (strcmp(resolution, "incoming") == 0)
+		resolve_row_incoming(table, &conflict);
+	else
+		resolve_row_value(table, &conflict, json);
 	mark_resolved(PG_GETARG_DATUM(0));
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -228,7 +223,7 @@ write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
 
 	row_key_decode(table, conflict->key, conflict->key_len, key);
 	if (!keeps_current)
-		value = column_value(&table->columns[column], json, &isnull);
+		value = resolve_column_value(&table->columns[column], json, &isnull);
 	value_modes_end(modes);
 
 	batch = row_batch_begin(table, keeps_current ? NULL :
@@ -242,13 +237,24 @@ write_value(SyncTable *table, int column, const Conflict *conflict, Jsonb *json,
 	if (SPI_processed == 0 &&
 		(!keeps_current ||
 		 check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("the row of the conflict does not exist, or you may not update it")));
+		resolve_refused(table);
 }
 
-static Datum
-column_value(SyncColumn *column, Jsonb *json, bool *isnull)
+/*
+ * Row security hides rows without a word, so where it applies nobody is told which
+ * of both it is.
+ */
+void
+resolve_refused(const SyncTable *table)
+{
+	ereport(ERROR,
+			(errcode(check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED ?
+					 ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_NO_DATA_FOUND),
+			 errmsg("the row of the conflict does not exist, or you may not update it")));
+}
+
+Datum
+resolve_column_value(SyncColumn *column, Jsonb *json, bool *isnull)
 {
 	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
 	DeltaValue	value;

@@ -51,6 +51,7 @@ INSERT INTO promised VALUES
     ('sync_register_conversion', 'relation regclass, column_name name, from_type regtype, up regprocedure, down regprocedure DEFAULT NULL::regprocedure',
      'void', 'v', true),
     ('sync_ack', 'device uuid, seen version_vector', 'void', 'v', true),
+    ('sync_row_status', 'relation regclass, key jsonb', 'text', 's', true),
     ('vv_join', 'version_vector, version_vector', 'version_vector', 'i', true),
     ('vv_join_agg', 'version_vector', 'version_vector', 'i', true),
     ('vv_covers', 'vv version_vector, replica uuid, counter bigint', 'boolean', 'i', true),
@@ -143,7 +144,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_register_conversion, sync_resolve_conflict,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');

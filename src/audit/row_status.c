@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_status.c
+ *	  sync_row_status: how it stands with one row.
+ *
+ * The row is looked for by an ordinary statement as the caller, so he learns
+ * nothing of rows that he cannot see.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "log/state.h"
+#include "registry/row_fetch.h"
+#include "registry/row_key.h"
+#include "registry/table_registry.h"
+#include "registry/value.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+
+/* columns of offline_sync.conflict */
+#define ANUM_CONFLICT_TABLE_ID	6
+#define ANUM_CONFLICT_KEY		7
+#define ANUM_CONFLICT_STATE		11
+
+PG_FUNCTION_INFO_V1(sync_row_status);
+
+static Datum *read_key(SyncTable *table, Jsonb *json);
+static void key_mismatch(const SyncTable *table) pg_attribute_noreturn();
+static bool row_is_visible(SyncTable *table, const Datum *key);
+static void row_found(void *arg, int ordinal, Datum clock, bool clock_isnull,
+					  Datum *values, bool *isnull);
+static bool has_open_conflict(SyncTable *table, const Datum *key);
+
+/*
+ * sync_row_status(relation regclass, key jsonb) -> text
+ *
+ * 'conflict': a person is to decide about the row, or a cell of it; else 'synced'.
+ * NULL: there is no such row, as far as the caller can see.
+ */
+Datum
+sync_row_status(PG_FUNCTION_ARGS)
+{
+	SyncTable  *table = sync_table_by_relid(PG_GETARG_OID(0));
+	Datum	   *key;
+	bool		is_visible;
+
+	if (table == NULL)
+		sync_table_not_enabled(PG_GETARG_OID(0));
+	key = read_key(table, PG_GETARG_JSONB_P(1));
+	SPI_connect();
+	is_visible = row_is_visible(table, key);
+	SPI_finish();
+	if (!is_visible)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(has_open_conflict(table, key) ?
+									 "conflict" : "synced"));
+}
+
+/* The key's values, from {"column": value}. */
+static Datum *
+read_key(SyncTable *table, Jsonb *json)
+{
+	Datum	   *key = palloc(table->nkeys * sizeof(Datum));
+	int			modes = value_modes_begin();
+
+	if (!JB_ROOT_IS_OBJECT(json) || JB_ROOT_COUNT(json) != table->nkeys)
+		key_mismatch(table);
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		SyncColumn *column = &table->columns[table->key[i]];
+		JsonbValue *found;
+		Jsonb	   *value;
+		char	   *text;
+		DeltaValue	travelling;
+		bool		isnull;
+
+		found = getKeyJsonValueFromContainer(&json->root, column->name,
+											 strlen(column->name), NULL);
+		if (found == NULL || found->type == jbvNull)
+			key_mismatch(table);
+		value = JsonbValueToJsonb(found);
+		text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+
+		delta_value_from_json(text, strlen(text), &travelling);
+		key[i] = value_from_delta(column, &travelling, &isnull);
+	}
+	value_modes_end(modes);
+	return key;
+}
+
+static void
+key_mismatch(const SyncTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key must be a JSON object with the columns of the primary key of table \"%s\"",
+					table->wire_name)));
+}
+
+static bool
+row_is_visible(SyncTable *table, const Datum *key)
+{
+	bool		found = false;
+
+	row_fetch(table, NULL, ROW_FETCH_READ, 1, key, row_found, &found);
+	return found;
+}
+
+static void
+row_found(void *arg, int ordinal, Datum clock, bool clock_isnull,
+		  Datum *values, bool *isnull)
+{
+	*(bool *) arg = true;
+}
+
+static bool
+has_open_conflict(SyncTable *table, const Datum *key)
+{
+	Relation	rel = state_open("conflict", AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	StringInfoData bytes;
+	bytea	   *encoded;
+	int			modes = value_modes_begin();
+	bool		result = false;
+
+	initStringInfo(&bytes);
+	row_key_encode(&bytes, table, key);
+	value_modes_end(modes);
+	encoded = (bytea *) cstring_to_text_with_len(bytes.data, bytes.len);
+
+	ScanKeyInit(&keys[0], ANUM_CONFLICT_TABLE_ID, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(table->table_id));
+	ScanKeyInit(&keys[1], ANUM_CONFLICT_KEY, BTEqualStrategyNumber,
+				F_BYTEAEQ, PointerGetDatum(encoded));
+	scan = systable_beginscan(rel, state_index("conflict_row"), true,
+							  GetActiveSnapshot(), lengthof(keys), keys);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		state = heap_getattr(tuple, ANUM_CONFLICT_STATE,
+										 RelationGetDescr(rel), &isnull);
+
+		result = strcmp(TextDatumGetCString(state), "open") == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
