@@ -123,7 +123,7 @@ UNION ALL SELECT 'child_set_default', c.id, c.parent, e.column_name, e.replica =
 SELECT * FROM push('a', seen('a'), '03 "table": "parent", "key": {"id": 2}, "delete": true', '03 "table": "child_no_action", "key": {"id": 1}, "delete": true');
 SELECT count(*) FROM child_no_action;
 
--- a child is inserted while its parent is deleted: the delete first, then the child; the child first, then the delete
+-- a child is inserted while its parent is deleted: the delete first, then the child, which waits for a parent to come until it expires; the child first, then the delete
 INSERT INTO parent SELECT g, 'parent ' || g FROM generate_series(11, 14) AS g;
 SELECT seen('a') AS seen \gset
 SELECT * FROM push('a', :'seen', '04 "table": "parent", "key": {"id": 11}, "delete": true', '04 "table": "parent", "key": {"id": 12}, "delete": true');
