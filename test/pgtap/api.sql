@@ -96,7 +96,7 @@ FROM (VALUES
     ('sync_conflicts', 'conflict uuid, table_name text, key jsonb, column_name text, scope text, current_value jsonb, incoming_value jsonb, current_hlc hlc, incoming_hlc hlc, current_replica uuid, incoming_replica uuid, policy text, decision text, state text, reconciliation uuid, device uuid, seq bigint, detected_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text, shadow_policy text, shadow_decision text, shadow_value jsonb, shadow_error text'),
     ('sync_policies', 'table_name text, column_name text, scope text, policy text, options jsonb, state text, set_by text, set_at timestamp with time zone, ended_by text, ended_at timestamp with time zone, step integer'),
     ('sync_shadow_report', 'table_name text, column_name text, policy text, options jsonb, scope text, state text, set_at timestamp with time zone, conflicts bigint, same bigint, different bigint, errors bigint'),
-    ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text'),
+    ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text, intent text, result jsonb, wrote jsonb, error text'),
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
 
