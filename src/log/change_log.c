@@ -24,6 +24,7 @@
 #include "log/state.h"
 #include "miscadmin.h"
 #include "types/merge_sort.h"
+#include "types/seeded_hash.h"
 #include "types/varint.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -92,7 +93,7 @@ change_log_add(const char *scope, int32 table_id, const char *key, int keylen)
 	entry.table_id = table_id;
 	entry.scope = scope == NULL ? NULL : cstring_to_text(scope);
 	entry.key = (bytea *) cstring_to_text_with_len(key, keylen);
-	entry.hash = hash_combine(hash_bytes((const unsigned char *) key, keylen),
+	entry.hash = hash_combine(seeded_hash(key, keylen),
 							  murmurhash32((uint32) table_id));
 	change_log_collect(pending_level(), &entry);
 	pfree(entry.key);

@@ -28,6 +28,7 @@
 #include "log/state.h"
 #include "miscadmin.h"
 #include "types/merge_sort.h"
+#include "types/seeded_hash.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -184,7 +185,7 @@ set_key(PendingTombstone *op, int32 table_id, const char *key, int keylen)
 {
 	op->table_id = table_id;
 	op->key = (bytea *) cstring_to_text_with_len(key, keylen);
-	op->hash = hash_combine(hash_bytes((const unsigned char *) key, keylen),
+	op->hash = hash_combine(seeded_hash(key, keylen),
 							murmurhash32((uint32) table_id));
 }
 

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "log/write_set.h"
+#include "types/seeded_hash.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -140,7 +141,7 @@ write_key_hash(const void *key, Size size)
 {
 	const WriteKey *k = key;
 
-	return hash_combine(hash_bytes((const unsigned char *) k->key, k->keylen),
+	return hash_combine(seeded_hash(k->key, k->keylen),
 						murmurhash32(((uint32) k->table_id << 1) |
 									 (k->is_delete ? 1 : 0)));
 }

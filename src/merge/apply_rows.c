@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "types/merge_sort.h"
+#include "types/seeded_hash.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -60,8 +61,7 @@ apply_row_hash(const void *key, Size keysize)
 {
 	const RowRef *ref = key;
 
-	return hash_combine(hash_bytes((const unsigned char *) ref->key_bytes,
-								   ref->key_len), ref->table_id);
+	return hash_combine(seeded_hash(ref->key_bytes, ref->key_len), ref->table_id);
 }
 
 int
@@ -150,7 +150,9 @@ lock_dead(TableRows *work)
 
 		if (row->exists || !row->has_tombstone)
 			continue;
-		is_wanted[apply_row_hash(&row->ref, sizeof(RowRef)) % DEAD_ROW_LOCKS] = true;
+		/* not apply_row_hash: the backends must agree */
+		is_wanted[hash_bytes((const unsigned char *) row->ref.key_bytes,
+							 row->ref.key_len) % DEAD_ROW_LOCKS] = true;
 		row->has_tombstone = false;
 		row->clock = NULL;
 		row->scope = NULL;

@@ -30,6 +30,7 @@
 #include "serve/serve.h"
 #include "storage/lmgr.h"
 #include "storage/lwlock.h"
+#include "types/seeded_hash.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -133,7 +134,7 @@ row_ref_hash(const void *key, Size keysize)
 {
 	const RowRef *row = key;
 
-	return hash_combine(hash_bytes((const unsigned char *) row->key, row->keylen),
+	return hash_combine(seeded_hash(row->key, row->keylen),
 						murmurhash32((uint32) row->table_id));
 }
 
