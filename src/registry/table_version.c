@@ -95,6 +95,7 @@ static Datum read_text(SyncColumn *column, char *text, bool *isnull);
 static void text_to_delta(const SyncColumn *column, char *text, DeltaValue *result);
 static bool is_integer(const char *text);
 static void string_value(char *text, DeltaValue *result);
+static void null_value(DeltaValue *result);
 static void convert_down(Conversion *c, Datum value, bool isnull,
 						 DeltaValue *result);
 static bool try_convert_down(Conversion *c, Datum value, bool isnull,
@@ -468,7 +469,7 @@ table_version_up(const SyncTable *t, const TableVersion *v, int column,
 			if (to == c->last)
 			{
 				if (text == NULL)
-					result->kind = DELTA_NULL;
+					null_value(result);
 				else if (c->types[to].value_class != VALUE_ORSET)
 					text_to_delta(&c->types[to], text, result);
 				return;
@@ -520,7 +521,7 @@ convert_down(Conversion *c, Datum value, bool isnull, DeltaValue *result)
 			if (to <= 0)
 			{
 				if (text == NULL)
-					result->kind = DELTA_NULL;
+					null_value(result);
 				else if (c->types[0].value_class == c->types[at].value_class)
 					value_to_delta(&c->types[at], value, isnull, result);
 				else
@@ -655,4 +656,12 @@ string_value(char *text, DeltaValue *result)
 	result->kind = DELTA_STRING;
 	result->data = text;
 	result->len = strlen(text);
+}
+
+static void
+null_value(DeltaValue *result)
+{
+	result->kind = DELTA_NULL;
+	result->data = NULL;
+	result->len = 0;
 }
