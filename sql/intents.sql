@@ -125,7 +125,13 @@ SELECT * FROM push('a', 17,
     '"group": 4, "table": "stock", "key": {"sku": "a"}, "set": {"note": "group 4"}',
     '"group": 4, "intent": "reserve", "args": {"sku": "a", "n": 1}');
 SELECT sku, site, quantity, note, hits FROM stock WHERE sku IN ('a', 'b') ORDER BY sku;
+-- of a group that was undone nothing is left: no tombstone, nothing in the answer that tells of what was tried
+SELECT answer, told FROM push('a', 25,
+    '"group": 1, "table": "stock", "key": {"sku": "b"}, "delete": true',
+    '"group": 1, "table": "stock", "key": {"sku": "e"}, "insert": {"site": "north", "quantity": 1}',
+    '"group": 1, "intent": "reserve", "args": {"sku": "e", "n": 2}');
 RESET ROLE;
+SELECT count(*) AS tombstones FROM offline_sync.tombstone;
 
 -- --------------------------------------------------------------------------
 -- Rights
@@ -177,26 +183,26 @@ CREATE FUNCTION drop_fickle(args jsonb, context jsonb) RETURNS void LANGUAGE sql
 SELECT sync_register_intent(h, format('%I(jsonb, jsonb)', h)::regprocedure) FROM unnest('{leak,show,silent,nothing,push_again,big,fickle,drop_fickle}'::name[]) AS h \g /dev/null
 SET ROLE regress_sync_ann;
 SET datestyle = 'ISO, MDY';
-SELECT * FROM push('a', 25, '"intent": "leak"', '"intent": "show", "args": {"x": [1, null]}', '"table": "stock", "key": {"sku": "a"}, "set": {"note": "after a leak"}');
+SELECT * FROM push('a', 28, '"intent": "leak"', '"intent": "show", "args": {"x": [1, null]}', '"table": "stock", "key": {"sku": "a"}, "set": {"note": "after a leak"}');
 SELECT current_user, current_setting('datestyle') AS datestyle, current_setting('statement_timeout') AS statement_timeout;
 
 -- no result, results that are too big, a push within a push
-SELECT * FROM push('a', 28, '"intent": "silent"', '"intent": "nothing"', '"intent": "push_again"');
+SELECT * FROM push('a', 31, '"intent": "silent"', '"intent": "nothing"', '"intent": "push_again"');
 RESET ROLE;
 SET offline_sync.max_value_size = '1kB';
 SET ROLE regress_sync_ann;
-SELECT answer, outcomes FROM push('a', 31, '"intent": "big", "args": {"n": 1023}', '"intent": "big", "args": {"n": 10}');
+SELECT answer, outcomes FROM push('a', 34, '"intent": "big", "args": {"n": 1023}', '"intent": "big", "args": {"n": 10}');
 RESET ROLE;
 RESET offline_sync.max_value_size;
 
 -- a handler that is gone, or is not what it was
 SET ROLE regress_sync_ann;
-SELECT * FROM push('a', 33, '"intent": "fickle"', '"intent": "drop_fickle"', '"intent": "fickle"');
-SELECT * FROM push('a', 36, '"intent": "fickle"', '"table": "stock", "key": {"sku": "a"}, "set": {"note": "still"}');
+SELECT * FROM push('a', 36, '"intent": "fickle"', '"intent": "drop_fickle"', '"intent": "fickle"');
+SELECT * FROM push('a', 39, '"intent": "fickle"', '"table": "stock", "key": {"sku": "a"}, "set": {"note": "still"}');
 RESET ROLE;
 CREATE FUNCTION fickle(args jsonb, context jsonb) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT args $$;
 SET ROLE regress_sync_ann;
-SELECT * FROM push('a', 38, '"intent": "fickle"');
+SELECT * FROM push('a', 41, '"intent": "fickle"');
 SELECT name, is_callable FROM sync_intents WHERE name IN ('fickle', 'show') ORDER BY name;
 RESET ROLE;
 
@@ -217,14 +223,14 @@ BEGIN
 END $$;
 SELECT sync_register_intent('rearrange', 'rearrange(jsonb, jsonb)');
 SET ROLE regress_sync_ann;
-SELECT * FROM push('a', 39, '"intent": "rearrange"');
+SELECT * FROM push('a', 42, '"intent": "rearrange"');
 SELECT seq, operation, incoming, outcome, reason, intent, result, wrote, error FROM sync_audit
-WHERE device = '00000000-0000-0000-0000-00000000000a' AND operation = 'intent' AND seq IN (1, 2, 4, 18, 19, 39) ORDER BY seq, received_at;
+WHERE device = '00000000-0000-0000-0000-00000000000a' AND operation = 'intent' AND seq IN (1, 2, 4, 18, 19, 42) ORDER BY seq, received_at;
 RESET ROLE;
 REVOKE regress_sync_bob FROM regress_sync_ann;
 REVOKE SELECT ON stock FROM regress_sync_ann;
 SET ROLE regress_sync_ann;
-SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 39;
+SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 42;
 RESET ROLE;
 GRANT SELECT ON stock TO regress_sync_ann;
 -- another device gets it as from any other transaction
@@ -243,37 +249,46 @@ CREATE FUNCTION tidy(args jsonb, context jsonb) RETURNS void LANGUAGE sql SECURI
 $$;
 SELECT sync_register_intent('tidy', 'tidy(jsonb, jsonb)');
 SET ROLE regress_sync_ann;
-SELECT told FROM push('a', 40, '"intent": "tidy"');
-SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 40;
+SELECT told FROM push('a', 43, '"intent": "tidy"');
+SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 43;
 RESET ROLE;
-SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 40;
-SELECT first_seq, is_told FROM offline_sync.journal WHERE last_seq >= 36 ORDER BY last_seq;
+SELECT wrote FROM sync_audit WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 43;
+SELECT first_seq, is_told FROM offline_sync.journal WHERE last_seq >= 39 ORDER BY last_seq;
 DROP POLICY open ON stock;
 ALTER TABLE stock DISABLE ROW LEVEL SECURITY;
 
 -- what an answer told is seen by the next push; what was too much for it is not, nor what an answer given twice leaves out
-CREATE TABLE bulk (id int PRIMARY KEY, v text);
+CREATE TABLE bulk (id int PRIMARY KEY, v text, w text DEFAULT 'w');
 SELECT sync_enable_table('bulk', policies => '{"v": "server_wins"}');
 SELECT sync_grant_scope('00000000-0000-0000-0000-00000000000a', '');
-GRANT SELECT, INSERT, UPDATE ON bulk TO regress_sync_ann;
+GRANT SELECT, INSERT, UPDATE, DELETE ON bulk TO regress_sync_ann;
 CREATE FUNCTION fill(args jsonb, context jsonb) RETURNS void LANGUAGE sql AS $$
     INSERT INTO bulk SELECT i, 'filled' FROM generate_series((args ->> 'from')::int, (args ->> 'to')::int) AS i
 $$;
 SELECT sync_register_intent('fill', 'fill(jsonb, jsonb)');
 SELECT set_config('test.seen', format('{"%s": %s}', sync_node(), pg_current_xact_id()), false) IS NOT NULL AS is_set;
 SET ROLE regress_sync_ann;
-SELECT * FROM push('a', 41, '"intent": "fill", "args": {"from": 1, "to": 2}');
-SELECT * FROM push('a', 42, '"table": "bulk", "key": {"id": 1}, "set": {"v": "seen"}');
-SELECT answer, outcomes, told IS NULL AS told_nothing FROM push('a', 43, '"intent": "fill", "args": {"from": 1001, "to": 3500}');
-SELECT * FROM push('a', 44, '"table": "bulk", "key": {"id": 1001}, "set": {"v": "not seen"}');
-SELECT answer, told FROM push('a', 41, '"intent": "fill", "args": {"from": 1, "to": 2}');
-SELECT * FROM push('a', 45, '"table": "bulk", "key": {"id": 2}, "set": {"v": "not seen"}');
+SELECT * FROM push('a', 44, '"intent": "fill", "args": {"from": 1, "to": 2}');
+SELECT * FROM push('a', 45, '"table": "bulk", "key": {"id": 1}, "set": {"v": "seen"}');
+SELECT answer, outcomes, told IS NULL AS told_nothing FROM push('a', 46, '"intent": "fill", "args": {"from": 1001, "to": 3500}');
+SELECT * FROM push('a', 47, '"table": "bulk", "key": {"id": 1001}, "set": {"v": "not seen"}');
+SELECT answer, told FROM push('a', 44, '"intent": "fill", "args": {"from": 1, "to": 2}');
+SELECT * FROM push('a', 48, '"table": "bulk", "key": {"id": 2}, "set": {"v": "not seen"}');
 SELECT wrote -> 'count' AS count, jsonb_array_length(wrote -> 'rows') AS named FROM sync_audit
-WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 43;
+WHERE device = '00000000-0000-0000-0000-00000000000a' AND seq = 46;
+-- what follows in the same push has seen it, but the device has not: it gets such a row whole
+SELECT answer, told FROM push('a', 49, '"intent": "fill", "args": {"from": 5001, "to": 7500}',
+    '"table": "bulk", "key": {"id": 5001}, "set": {"v": "after the fill"}');
+RESET ROLE;
+CREATE FUNCTION purge(args jsonb, context jsonb) RETURNS void LANGUAGE sql AS 'DELETE FROM bulk';
+SELECT sync_register_intent('purge', 'purge(jsonb, jsonb)');
+SET ROLE regress_sync_ann;
+SELECT answer, outcomes, told FROM push('a', 51, '"intent": "purge"', '"table": "bulk", "key": {"id": 1}, "set": {"v": "gone"}',
+    '"table": "bulk", "key": {"id": 2}, "insert": {"v": "back"}');
 RESET ROLE;
 SELECT sync_unregister_intent('fill');
 SET ROLE regress_sync_ann;
-SELECT * FROM push('a', 46, '"intent": "fill"');
+SELECT * FROM push('a', 54, '"intent": "fill"');
 RESET ROLE;
 
 DROP TABLE stock, bulk;
