@@ -157,6 +157,7 @@ SELECT sync_enable_table('ruled', policies => '{"t": {"policy": "custom", "funct
     "w": {"policy": "custom", "function": "rules.longer"}}', options => '{"audit": "full"}');
 SELECT all_seen() AS none \gset
 INSERT INTO ruled SELECT i, 'ours', 1, 'short', 'word' FROM generate_series(1, 4) AS i;
+SELECT all_seen() AS rows \gset
 -- one fails, the others go through; and so does one whose result the column cannot take
 SELECT * FROM push('worker', :'none', 1030, change(1, '{"t": "theirs", "w": "words"}'), change(2, '{"t": "fail"}'),
     change(3, '{"t": "ours", "w": "w"}'), change(4, '{"v": "much longer"}'), change(4, '{"v": "fits"}'));
@@ -166,14 +167,33 @@ FROM ruled ORDER BY id;
 SELECT key ->> 'id' AS id, column_name, current_value, incoming_value, decision, state FROM sync_conflicts
 WHERE table_name = 'ruled' AND policy = 'custom' ORDER BY 1, 2;
 SELECT key ->> 'id' AS id, incoming, previous, policy, outcome, reason FROM sync_audit WHERE table_name = 'ruled' AND policy = 'custom' OR reason = 'custom_function' ORDER BY seq;
--- the device is told what was made of its value, the next page tells the others
+-- a device that has the row is told what was made of its value
 SELECT a.status, a.merged, c.changes FROM sync_hello(id('other')) AS h, sync_apply_delta(format('{"format": 1, "replica": "%s", "context": %s, "changes": [
-    {"seq": %s, "hlc": "2020-03-01T00:00:00.000Z/0", "table": "ruled", "key": {"id": 3}, "set": {"t": "other"}}]}', id('other'), :'none', h.acked_seq + 1)::delta) AS a,
+    {"seq": %s, "hlc": "2020-03-01T00:00:00.000Z/0", "table": "ruled", "key": {"id": 1}, "set": {"t": "other"}}]}', id('other'), :'rows', h.acked_seq + 1)::delta) AS a,
     delta_changes(a.corrections) AS c;
 -- NULL and a strict function: the later write; a write that had seen what it overwrites is not the function's business
 SELECT outcome, reason FROM push('worker', :'none', 1040, change(1, '{"n": null}'), change(2, '{"n": 2}'));
 SELECT outcome, reason FROM push('worker', all_seen(), 1050, change(3, '{"t": "fail"}'));
 SELECT id, t, n FROM ruled WHERE id <= 3 ORDER BY id;
+
+-- arrays come out of PL/pgSQL in another form than they are stored in
+CREATE TABLE listed (id int PRIMARY KEY, a int[], p point);
+CREATE FUNCTION rules.longer(current int[], incoming int[], context jsonb) RETURNS int[] STABLE LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(current) = cardinality(incoming) THEN
+        current := current || incoming;
+    ELSIF cardinality(current) < cardinality(incoming) THEN
+        current := incoming[1:1] || incoming[2:];
+    END IF;
+    RETURN current;
+END $$;
+SELECT sync_enable_table('listed', policies => '{"a": {"policy": "custom", "function": "rules.longer"}, "p": {"policy": "custom", "function": "rules.anything"}}');
+INSERT INTO listed SELECT i, '{1,2}', '(1,2)' FROM generate_series(1, 3) AS i;
+SELECT outcome, reason FROM push('worker', :'none', 1055, VARIADIC (SELECT array_agg(jsonb_build_object('table', 'listed', 'key', jsonb_build_object('id', i), 'set', jsonb_build_object('a', a, 'p', '(3,4)'))::text)
+                                                                     FROM (VALUES (1, '{3}'), (2, '{3,4}'), (3, '{3,4,5}')) AS v(i, a)));
+SELECT id, a, p FROM listed ORDER BY id;
+SELECT key ->> 'id' AS id, column_name, decision FROM sync_conflicts WHERE table_name = 'listed' ORDER BY 1, 2;
+DROP TABLE listed;
 
 -- It runs as the caller, under his settings, and is told what it decides about
 CREATE FUNCTION rules.who(current text, incoming text, context jsonb) RETURNS text STABLE LANGUAGE sql AS

@@ -119,8 +119,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	row->isnull[cell->column] = value.isnull;
 	row->written = bms_add_member(row->written, cell->column);
 	row->force = bms_del_member(row->force, cell->column);
-	if (verdict == CELL_MERGED ||
-		!value_is_as_sent(column, &cell->sent, value.value, value.isnull))
+	if (!value_is_as_sent(column, &cell->sent, value.value, value.isnull))
 		row->force = bms_add_member(row->force, cell->column);
 	if (verdict == CELL_MERGED)
 		tally->merged++;
