@@ -125,6 +125,13 @@ RESET ROLE;
 SELECT * FROM firm WHERE id = 15 AND _sync IS NOT NULL \gset kept_
 SELECT :'kept_v' AS v, :'kept_n' AS n;
 \set VERBOSITY default
+-- a change that waits for the row that it refers to
+ALTER TABLE lasting ADD parent int REFERENCES lasting;
+SELECT * FROM push('b', :'seen', '07 "table": "lasting", "key": {"id": 22}, "set": {"parent": 99}');
+SELECT sync_row_status('lasting', '{"id": 22}');
+INSERT INTO lasting VALUES (99, 'parent');
+SELECT r.status FROM sync_hello(dev('a')) AS h, sync_apply_delta(format('{"format": 1, "replica": "%s", "changes": [{"seq": %s, "hlc": "2026-01-01T10:08:00.000Z/0", "table": "lasting", "key": {"id": 99}, "set": {"v": "x"}}]}', dev('a'), h.acked_seq + 1)::delta) AS r;
+SELECT parent, sync_row_status('lasting', '{"id": 22}') FROM lasting WHERE id = 22;
 DROP TABLE firm, lasting;
 DELETE FROM offline_sync.device;
 DROP ROLE regress_reader, regress_updater, regress_stranger;

@@ -27,10 +27,18 @@
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
-/* columns of offline_sync.conflict */
-#define ANUM_CONFLICT_TABLE_ID	6
-#define ANUM_CONFLICT_KEY		7
-#define ANUM_CONFLICT_STATE		11
+/* A state table with entries about rows */
+typedef struct RowEntries
+{
+	const char *table;
+	const char *index;			/* on (table_id, key) */
+	AttrNumber	anum_table_id;
+	AttrNumber	anum_key;
+	AttrNumber	anum_state;		/* 0: every entry counts */
+} RowEntries;
+
+static const RowEntries conflicts = {"conflict", "conflict_row", 6, 7, 11};
+static const RowEntries waiting = {"waiting", "waiting_row", 5, 6, 0};
 
 PG_FUNCTION_INFO_V1(sync_row_status);
 
@@ -39,12 +47,14 @@ static void key_mismatch(const SyncTable *table) pg_attribute_noreturn();
 static bool row_is_visible(SyncTable *table, const Datum *key);
 static void row_found(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					  Datum *values, bool *isnull);
-static bool has_open_conflict(SyncTable *table, const Datum *key);
+static bytea *encode_key(SyncTable *table, const Datum *key);
+static bool has_entry(const RowEntries *entries, int32 table_id, bytea *key);
 
 /*
  * sync_row_status(relation regclass, key jsonb) -> text
  *
- * 'conflict': a person is to decide about the row, or a cell of it; else 'synced'.
+ * 'conflict': a person is to decide about the row, or a cell of it; 'pending': a
+ * device's change of it waits for the row that it refers to; else 'synced'.
  * NULL: there is no such row, as far as the caller can see.
  */
 Datum
@@ -53,6 +63,7 @@ sync_row_status(PG_FUNCTION_ARGS)
 	SyncTable  *table = sync_table_by_relid(PG_GETARG_OID(0));
 	Datum	   *key;
 	bool		is_visible;
+	bytea	   *bytes;
 
 	if (table == NULL)
 		sync_table_not_enabled(PG_GETARG_OID(0));
@@ -62,8 +73,11 @@ sync_row_status(PG_FUNCTION_ARGS)
 	SPI_finish();
 	if (!is_visible)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(has_open_conflict(table, key) ?
-									 "conflict" : "synced"));
+	bytes = encode_key(table, key);
+	PG_RETURN_TEXT_P(cstring_to_text(has_entry(&conflicts, table->table_id, bytes) ?
+									 "conflict" :
+									 has_entry(&waiting, table->table_id, bytes) ?
+									 "pending" : "synced"));
 }
 
 /* The key's values, from {"column": value}. */
@@ -123,36 +137,43 @@ row_found(void *arg, int ordinal, Datum clock, bool clock_isnull,
 	*(bool *) arg = true;
 }
 
-static bool
-has_open_conflict(SyncTable *table, const Datum *key)
+static bytea *
+encode_key(SyncTable *table, const Datum *key)
 {
-	Relation	rel = state_open("conflict", AccessShareLock);
+	StringInfoData buf;
+	int			modes = value_modes_begin();
+
+	initStringInfo(&buf);
+	row_key_encode(&buf, table, key);
+	value_modes_end(modes);
+	return (bytea *) cstring_to_text_with_len(buf.data, buf.len);
+}
+
+/* Is there an entry about the row in a state table; where one has a state, an open
+ * one? */
+static bool
+has_entry(const RowEntries *entries, int32 table_id, bytea *key)
+{
+	Relation	rel = state_open(entries->table, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	StringInfoData bytes;
-	bytea	   *encoded;
-	int			modes = value_modes_begin();
 	bool		result = false;
 
-	initStringInfo(&bytes);
-	row_key_encode(&bytes, table, key);
-	value_modes_end(modes);
-	encoded = (bytea *) cstring_to_text_with_len(bytes.data, bytes.len);
-
-	ScanKeyInit(&keys[0], ANUM_CONFLICT_TABLE_ID, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(table->table_id));
-	ScanKeyInit(&keys[1], ANUM_CONFLICT_KEY, BTEqualStrategyNumber,
-				F_BYTEAEQ, PointerGetDatum(encoded));
-	scan = systable_beginscan(rel, state_index("conflict_row"), true,
+	ScanKeyInit(&keys[0], entries->anum_table_id, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(table_id));
+	ScanKeyInit(&keys[1], entries->anum_key, BTEqualStrategyNumber,
+				F_BYTEAEQ, PointerGetDatum(key));
+	scan = systable_beginscan(rel, state_index(entries->index), true,
 							  GetActiveSnapshot(), lengthof(keys), keys);
 	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		Datum		state = heap_getattr(tuple, ANUM_CONFLICT_STATE,
-										 RelationGetDescr(rel), &isnull);
 
-		result = strcmp(TextDatumGetCString(state), "open") == 0;
+		result = entries->anum_state == 0 ||
+			strcmp(TextDatumGetCString(heap_getattr(tuple, entries->anum_state,
+													RelationGetDescr(rel),
+													&isnull)), "open") == 0;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

@@ -6,4 +6,4 @@ RETURNS text
 AS 'MODULE_PATHNAME', 'sync_row_status'
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION sync_row_status(regclass, jsonb) IS
-'''conflict'' where a person is to decide about the row or a cell of it, else ''synced''; NULL where the caller sees no such row';
+'''conflict'' where a person is to decide about the row or a cell of it, ''pending'' where a change of it waits for another row, else ''synced''; NULL where the caller sees no such row';
