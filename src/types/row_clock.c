@@ -24,12 +24,13 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "types/row_clock.h"
+#include "types/row_clock_internal.h"
 #include "types/varint.h"
 #include "types/version_vector.h"
 
-/* every column, the scope and the floor with a stamp of its own */
-#define MAX_STAMPS		(ROW_CLOCK_MAX_COLUMNS + 1 + ROW_CLOCK_MAX_FLOOR)
+/* every column, the scope, the floor and the keys with a stamp of its own */
+#define MAX_STAMPS \
+	(ROW_CLOCK_MAX_COLUMNS + 1 + ROW_CLOCK_MAX_FLOOR + ROW_CLOCK_MAX_KEYS)
 #define MAX_WHOLE_SIZE	(1 + 4 * VARINT_MAX_SIZE + 2 * UUID_LEN)
 
 /* row_clock_set looks this far back for an equal stamp */
@@ -57,8 +58,8 @@ typedef struct PackPlan
 /* allocation */
 static RowClock *row_clock_alloc(MemoryContext context, int maxcolumns,
 								 int maxstamps, int maxfloor);
-static int	row_clock_intern(RowClock *rc, const Stamp *stamp);
-static void row_clock_compact(RowClock *rc);
+static void row_clock_compact(RowClock *rc, int room);
+static void mark_stamps(const RowClock *rc, int *used);
 
 /* packing */
 static bool is_whole(const RowClock *rc, int ncolumns);
@@ -75,7 +76,7 @@ static int	uuid_cmp(const void *a, const void *b);
 static const char *decode_whole(const char *p, const char *end, bool own,
 								int ncolumns, MemoryContext context,
 								RowClock **result);
-static const char *decode_general(const char *p, const char *end,
+static const char *decode_general(const char *p, const char *end, bool has_keys,
 								  int ncolumns, MemoryContext context,
 								  RowClock **result);
 static bool get_stamps(const char **p, const char *end, uint64 nuuids,
@@ -83,8 +84,6 @@ static bool get_stamps(const char **p, const char *end, uint64 nuuids,
 static bool copy_floor(RowClock *rc, const char *p, const char *end,
 					   int nfloor);
 static bool get_runs(const char **p, const char *end, RowClock *rc);
-static bool get_limited(const char **p, const char *end, uint64 limit,
-						uint64 *v);
 
 
 RowClock *
@@ -127,6 +126,8 @@ row_clock_copy(MemoryContext context, const RowClock *rc)
 	memcpy(copy->stamps, rc->stamps, rc->nstamps * sizeof(Stamp));
 	copy->nfloor = rc->nfloor;
 	memcpy(copy->floor, rc->floor, rc->nfloor * sizeof(Stamp));
+	if (rc->nkeys > 0)
+		row_clock_put_keys(copy, rc->keys, rc->nkeys);
 	return copy;
 }
 
@@ -188,6 +189,9 @@ row_clock_set(RowClock *rc, int column_id, const Stamp *stamp)
 		while (rc->ncolumns < column_id)
 			rc->column_stamp[rc->ncolumns++] = ROW_CLOCK_NO_STAMP;
 	}
+
+	if (rc->nkeys > 0)
+		row_clock_forget_keys(rc, column_id);
 
 	/* what it had is garbage for row_clock_intern, unless it is the same */
 	if (stamp == NULL)
@@ -262,6 +266,8 @@ row_clock_max_hlc(const RowClock *rc)
 		result = Max(result, rc->stamps[rc->scope_stamp].hlc);
 	for (int i = 0; i < rc->nfloor; i++)
 		result = Max(result, rc->floor[i].hlc);
+	for (int i = 0; i < rc->nkeys; i++)
+		result = Max(result, rc->stamps[rc->keys[i].stamp].hlc);
 	return result;
 }
 
@@ -320,6 +326,8 @@ row_clock_alloc(MemoryContext context, int maxcolumns, int maxstamps,
 	rc->nfloor = 0;
 	rc->maxfloor = maxfloor;
 	rc->floor = (Stamp *) (chunk + floor_at);
+	rc->nkeys = 0;
+	rc->keys = NULL;
 	return rc;
 }
 
@@ -328,7 +336,7 @@ row_clock_alloc(MemoryContext context, int maxcolumns, int maxstamps,
  * latest there.  The caller's stamp may point into the pool.  What was stored
  * in the clock by index before may have another index afterwards.
  */
-static int
+int
 row_clock_intern(RowClock *rc, const Stamp *stamp)
 {
 	Stamp		copy = *stamp;
@@ -340,30 +348,31 @@ row_clock_intern(RowClock *rc, const Stamp *stamp)
 	}
 
 	if (rc->nstamps >= rc->maxstamps)
-		row_clock_compact(rc);
+		row_clock_compact(rc, 1);
 	rc->stamps[rc->nstamps] = copy;
 	return rc->nstamps++;
 }
 
+/* Room for n more stamps: interning them will not drop others. */
+void
+row_clock_reserve(RowClock *rc, int n)
+{
+	if (rc->maxstamps - rc->nstamps < n)
+		row_clock_compact(rc, n);
+}
+
 /*
- * Make room in the pool: drop what nothing refers to, and double it if that
+ * Make room in the pool: drop what nothing refers to, and enlarge it if that
  * does not leave half of it free.  Thus a clock that is changed for ever keeps a
- * pool in proportion to its columns, and indexes within int16.
+ * pool in proportion to its columns and keys, and indexes within int16.
  */
 static void
-row_clock_compact(RowClock *rc)
+row_clock_compact(RowClock *rc, int room)
 {
-	int		   *moved = palloc0(rc->nstamps * sizeof(int));
+	int		   *moved = palloc0(Max(rc->nstamps, 1) * sizeof(int));
 	int			nkept = 0;
 
-	for (int i = 0; i < rc->ncolumns; i++)
-	{
-		if (rc->column_stamp[i] != ROW_CLOCK_NO_STAMP)
-			moved[rc->column_stamp[i]] = 1;
-	}
-	if (rc->scope_stamp != ROW_CLOCK_NO_STAMP)
-		moved[rc->scope_stamp] = 1;
-
+	mark_stamps(rc, moved);
 	for (int i = 0; i < rc->nstamps; i++)
 	{
 		if (moved[i])
@@ -381,18 +390,37 @@ row_clock_compact(RowClock *rc)
 	}
 	if (rc->scope_stamp != ROW_CLOCK_NO_STAMP)
 		rc->scope_stamp = moved[rc->scope_stamp];
+	for (int i = 0; i < rc->nkeys; i++)
+		rc->keys[i].stamp = moved[rc->keys[i].stamp];
 	pfree(moved);
 
-	if (2 * nkept >= rc->maxstamps)
+	if (2 * nkept >= rc->maxstamps || rc->maxstamps - nkept < room)
 	{
-		int			maxstamps = Max(4, 2 * rc->maxstamps);
-		Stamp	   *stamps = MemoryContextAlloc(rc->context,
-												maxstamps * sizeof(Stamp));
+		int			maxstamps = Max(4, Max(2 * rc->maxstamps, nkept + room));
+		Stamp	   *stamps;
 
+		/* what is kept and what comes is at most twice MAX_STAMPS */
+		maxstamps = Min(maxstamps, PG_INT16_MAX);
+		stamps = MemoryContextAlloc(rc->context, maxstamps * sizeof(Stamp));
 		memcpy(stamps, rc->stamps, nkept * sizeof(Stamp));
 		rc->stamps = stamps;
 		rc->maxstamps = maxstamps;
 	}
+}
+
+/* Mark the stamps that columns, scope and keys refer to. */
+static void
+mark_stamps(const RowClock *rc, int *used)
+{
+	for (int i = 0; i < rc->ncolumns; i++)
+	{
+		if (rc->column_stamp[i] != ROW_CLOCK_NO_STAMP)
+			used[rc->column_stamp[i]] = 1;
+	}
+	if (rc->scope_stamp != ROW_CLOCK_NO_STAMP)
+		used[rc->scope_stamp] = 1;
+	for (int i = 0; i < rc->nkeys; i++)
+		used[rc->keys[i].stamp] = 1;
 }
 
 /*
@@ -410,13 +438,14 @@ stamped_columns(const RowClock *rc)
 	return n;
 }
 
-/* Do all columns and the scope have one stamp, and is there no floor? */
+/* Do all columns and the scope have one stamp, and is there nothing else? */
 static bool
 is_whole(const RowClock *rc, int ncolumns)
 {
 	int			same = rc->scope_stamp;
 
-	if (rc->nfloor > 0 || rc->scope_stamp == ROW_CLOCK_NO_STAMP)
+	if (rc->nfloor > 0 || rc->nkeys > 0 ||
+		rc->scope_stamp == ROW_CLOCK_NO_STAMP)
 		return false;
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -463,11 +492,13 @@ pack_general(const RowClock *rc, const PackPlan *plan)
 	Size		size = VARHDRSZ + 1 + 5 * VARINT_MAX_SIZE +
 	plan->nuuids * UUID_LEN +
 	plan->nstamps * 4 * VARINT_MAX_SIZE +
-	(rc->nfloor + plan->ncolumns) * VARINT_MAX_SIZE;
+	(rc->nfloor + plan->ncolumns) * VARINT_MAX_SIZE +
+	(rc->nkeys > 0 ? row_clock_keys_size(rc) : 0);
 	RowClockData *result = palloc(size);
 	char	   *p = VARDATA(result);
 
-	*p++ = ROW_CLOCK_FORMAT << 4;
+	*p++ = (ROW_CLOCK_FORMAT << 4) |
+		(rc->nkeys > 0 ? ROW_CLOCK_HAS_KEYS : 0);
 	p = varint_put(p, plan->ncolumns);
 	p = varint_put(p, plan->nuuids);
 	memcpy(p, plan->uuids, plan->nuuids * UUID_LEN);
@@ -479,6 +510,8 @@ pack_general(const RowClock *rc, const PackPlan *plan)
 	for (int i = 0; i < rc->nfloor; i++)
 		p = varint_put(p, plan->rank[rc->nstamps + i]);
 	p = put_runs(p, rc, plan);
+	if (rc->nkeys > 0)
+		p = row_clock_encode_keys(p, rc, plan->rank);
 
 	Assert(p - (char *) result <= size);
 	SET_VARSIZE(result, p - (char *) result);
@@ -497,13 +530,7 @@ plan_general(PackPlan *plan, const RowClock *rc, int ncolumns)
 
 	/* rank first says which of the pool are in use */
 	memset(plan->rank, 0, rc->nstamps * sizeof(int));
-	for (int i = 0; i < ncolumns; i++)
-	{
-		if (rc->column_stamp[i] != ROW_CLOCK_NO_STAMP)
-			plan->rank[rc->column_stamp[i]] = 1;
-	}
-	if (rc->scope_stamp != ROW_CLOCK_NO_STAMP)
-		plan->rank[rc->scope_stamp] = 1;
+	mark_stamps(rc, plan->rank);
 	for (int i = 0; i < rc->nstamps + rc->nfloor; i++)
 	{
 		if (i < rc->nstamps && !plan->rank[i])
@@ -630,13 +657,15 @@ row_clock_decode(const char *bytes, Size len, MemoryContext context,
 	head = (uint8) *p++;
 	if (head >> 4 != ROW_CLOCK_FORMAT)
 		return "The format is unknown.";
-	if (!get_limited(&p, end, ROW_CLOCK_MAX_COLUMNS, &ncolumns))
+	if (!row_clock_get_limited(&p, end, ROW_CLOCK_MAX_COLUMNS, &ncolumns))
 		return "The number of columns is out of range.";
 
 	switch (head & 0x0F)
 	{
 		case 0:
-			return decode_general(p, end, ncolumns, context, result);
+			return decode_general(p, end, false, ncolumns, context, result);
+		case ROW_CLOCK_HAS_KEYS:
+			return decode_general(p, end, true, ncolumns, context, result);
 		case ROW_CLOCK_WHOLE:
 			return decode_whole(p, end, false, ncolumns, context, result);
 		case ROW_CLOCK_WHOLE | ROW_CLOCK_OWN:
@@ -656,9 +685,9 @@ decode_whole(const char *p, const char *end, bool own, int ncolumns,
 	RowClock   *rc;
 	Stamp	   *stamp;
 
-	if (!get_limited(&p, end, HLC_MAX_MS, &ms) ||
-		!get_limited(&p, end, HLC_MAX_COUNTER, &counter) ||
-		!get_limited(&p, end, VV_MAX_COUNTER, &xid))
+	if (!row_clock_get_limited(&p, end, HLC_MAX_MS, &ms) ||
+		!row_clock_get_limited(&p, end, HLC_MAX_COUNTER, &counter) ||
+		!row_clock_get_limited(&p, end, VV_MAX_COUNTER, &xid))
 		return "The stamp is out of range.";
 	if (end - p != (own ? UUID_LEN : 2 * UUID_LEN))
 		return "The length is wrong.";
@@ -679,9 +708,10 @@ decode_whole(const char *p, const char *end, bool own, int ncolumns,
 }
 
 static const char *
-decode_general(const char *p, const char *end, int ncolumns,
+decode_general(const char *p, const char *end, bool has_keys, int ncolumns,
 			   MemoryContext context, RowClock **result)
 {
+	const char *problem;
 	const char *uuids;
 	uint64		nuuids;
 	uint64		nstamps;
@@ -691,12 +721,12 @@ decode_general(const char *p, const char *end, int ncolumns,
 	RowClock   *rc;
 	const char *floor_at;
 
-	if (!get_limited(&p, end, 2 * MAX_STAMPS, &nuuids) ||
+	if (!row_clock_get_limited(&p, end, 2 * MAX_STAMPS, &nuuids) ||
 		nuuids > (end - p) / UUID_LEN)
 		return "The number of replicas is out of range.";
 	uuids = p;
 	p += nuuids * UUID_LEN;
-	if (!get_limited(&p, end, MAX_STAMPS, &nstamps) ||
+	if (!row_clock_get_limited(&p, end, MAX_STAMPS, &nstamps) ||
 		nstamps > (end - p) / 4)
 		return "The number of stamps is out of range.";
 
@@ -706,20 +736,26 @@ decode_general(const char *p, const char *end, int ncolumns,
 	rc->ncolumns = ncolumns;
 	if (!get_stamps(&p, end, nuuids, uuids, nstamps, rc->stamps))
 		return "A stamp is out of range.";
-	if (!get_limited(&p, end, nstamps, &scope))
+	if (!row_clock_get_limited(&p, end, nstamps, &scope))
 		return "The scope's stamp is out of range.";
 	rc->scope_stamp = (int) scope - 1;
 
-	if (!get_limited(&p, end, ROW_CLOCK_MAX_FLOOR, &nfloor))
+	if (!row_clock_get_limited(&p, end, ROW_CLOCK_MAX_FLOOR, &nfloor))
 		return "The length of the floor is out of range.";
 	floor_at = p;
 	for (uint64 i = 0; i < nfloor; i++)
 	{
-		if (nstamps == 0 || !get_limited(&p, end, nstamps - 1, &index))
+		if (nstamps == 0 || !row_clock_get_limited(&p, end, nstamps - 1, &index))
 			return "A stamp of the floor is out of range.";
 	}
 	if (!get_runs(&p, end, rc))
 		return "The stamps of the columns are out of range.";
+	if (has_keys)
+	{
+		problem = row_clock_decode_keys(&p, end, rc);
+		if (problem != NULL)
+			return problem;
+	}
 	if (p != end)
 		return "The length is wrong.";
 
@@ -762,10 +798,10 @@ get_stamps(const char **p, const char *end, uint64 nuuids, const char *uuids,
 		uint64		counter;
 
 		if (nuuids == 0 ||
-			!get_limited(p, end, nuuids * nuuids - 1, &pair) ||
-			!get_limited(p, end, VV_MAX_COUNTER - xid, &step) ||
-			!get_limited(p, end, 2 * HLC_MAX_MS, &ms_step) ||
-			!get_limited(p, end, HLC_MAX_COUNTER, &counter))
+			!row_clock_get_limited(p, end, nuuids * nuuids - 1, &pair) ||
+			!row_clock_get_limited(p, end, VV_MAX_COUNTER - xid, &step) ||
+			!row_clock_get_limited(p, end, 2 * HLC_MAX_MS, &ms_step) ||
+			!row_clock_get_limited(p, end, HLC_MAX_COUNTER, &counter))
 			return false;
 		xid += step;
 		ms += varint_unzigzag(ms_step);
@@ -792,7 +828,7 @@ get_runs(const char **p, const char *end, RowClock *rc)
 		int			length;
 		int16		index;
 
-		if (!get_limited(p, end, (rc->ncolumns - column) * nrefs - 1, &run))
+		if (!row_clock_get_limited(p, end, (rc->ncolumns - column) * nrefs - 1, &run))
 			return false;
 		length = run / nrefs + 1;
 		index = (int16) (run % nrefs) - 1;
@@ -800,11 +836,4 @@ get_runs(const char **p, const char *end, RowClock *rc)
 			rc->column_stamp[column++] = index;
 	}
 	return true;
-}
-
-/* Read a varint that is not greater than limit. */
-static bool
-get_limited(const char **p, const char *end, uint64 limit, uint64 *v)
-{
-	return varint_get(p, end, v) && *v <= limit;
 }

@@ -13,7 +13,11 @@
  *	   (its insertion, or the last change of its scope column).  A device whose
  *	   vector does not cover it does not have the row;
  *	 - the floor: the stamps of the deletes that the row came back from.  In a
- *	   tombstone: of all its deletes, the latest last.
+ *	   tombstone: of all its deletes, the latest last;
+ *	 - the keys, of a column that holds an object whose keys are written one by
+ *	   one: the stamps of those that were last written (or removed) by another
+ *	   write than the column's base, which speaks for all other keys that are
+ *	   there.  A key that is neither there nor among these was never written.
  *
  * Two forms.  Packed (RowClockData) is the SQL value: canonical, so equal
  * clocks have equal bytes; a row written whole by one device takes at most 48
@@ -32,6 +36,8 @@
 #define ROW_CLOCK_FORMAT		1
 #define ROW_CLOCK_MAX_COLUMNS	1600	/* MaxHeapAttributeNumber */
 #define ROW_CLOCK_MAX_FLOOR		1000
+#define ROW_CLOCK_MAX_KEYS		10000	/* in one clock, and bases */
+#define ROW_CLOCK_MAX_KEY_SIZE	1024	/* bytes */
 
 /* The provenance of one value.  For a node's own write, replica = node. */
 typedef struct Stamp
@@ -47,11 +53,11 @@ typedef struct Stamp
  * varint), independent of the machine's byte order; the wire form is a version
  * byte and the same bytes:
  *
- *	byte		format in the high four bits; ROW_CLOCK_WHOLE, ROW_CLOCK_OWN; the
- *				other bits are zero, and checked
+ *	byte		format in the high four bits; ROW_CLOCK_WHOLE, ROW_CLOCK_OWN,
+ *				ROW_CLOCK_HAS_KEYS; the other bit is zero, and checked
  *	v			ncolumns: the largest column id with a stamp
  *
- * WHOLE, one stamp for all columns and the scope, and no floor:
+ * WHOLE, one stamp for all columns and the scope, no floor and no keys:
  *	v v v		milliseconds, counter, xid
  *	16 [16]		replica, node (left out with OWN: replica = node)
  *
@@ -64,16 +70,23 @@ typedef struct Stamp
  *	v v*		length of the floor, and the index of each of its stamps
  *	v*			columns 1 .. ncolumns as runs of equal stamps:
  *				  (length - 1) * (count of stamps + 1) + (0 none, 1 + index)
+ *	with HAS_KEYS:
+ *	v			count of columns with keys, in order of their ids; each:
+ *	v v v		  id less the one before; base: 0 none, else 1 + index of the
+ *				  stamp; count of keys, which are sorted bytewise; each:
+ *	v bytes v		length, key; 2 * index of the stamp + 1 where it was removed
  *
  * A whole clock is 46 bytes until a counter, a xid or the columns outgrow their
  * 1, 5 and 1 bytes: 47 in the tuple with its short varlena header.  The first
  * further stamp adds about 20 bytes, each later one about 12.  The largest
- * clock has 2,601 stamps of 66 bytes, and 1,600 runs of 4: under 200 kB.
+ * clock without keys has 2,601 stamps of 66 bytes, and 1,600 runs of 4: under
+ * 200 kB; 10,000 keys of 1 kB with as many stamps make it 11 MB.
  */
 typedef struct varlena RowClockData;
 
 #define ROW_CLOCK_WHOLE			0x01
 #define ROW_CLOCK_OWN			0x02
+#define ROW_CLOCK_HAS_KEYS		0x04
 
 #define DatumGetRowClockP(d)	((RowClockData *) PG_DETOAST_DATUM_PACKED(d))
 #define RowClockPGetDatum(p)	PointerGetDatum(p)
@@ -81,6 +94,16 @@ typedef struct varlena RowClockData;
 #define PG_RETURN_ROW_CLOCK_P(p) PG_RETURN_POINTER(p)
 
 #define ROW_CLOCK_NO_STAMP	(-1)
+
+/* The stamp of one key, or of the base, which has len < 0 and sorts first */
+typedef struct RowClockKey
+{
+	int16		column_id;
+	int16		stamp;			/* index into stamps */
+	bool		is_removed;		/* the key is not in the object */
+	int			len;
+	const char *data;			/* in the server's encoding */
+} RowClockKey;
 
 /*
  * Unpacked.  stamps[] is a pool: pack() keeps only those referred to, and
@@ -107,6 +130,8 @@ typedef struct RowClock
 	int			nfloor;
 	int			maxfloor;
 	Stamp	   *floor;			/* in order of arrival, no two equal */
+	int			nkeys;
+	RowClockKey *keys;			/* by (column_id, bytes) */
 } RowClock;
 
 static inline bool
@@ -159,18 +184,56 @@ row_clock_scope_stamp(const RowClock *rc)
 }
 
 /* Set a column's stamp (NULL: none), growing ncolumns where needed; columns in
- * between get none. */
+ * between get none.  It is then the stamp of all its keys. */
 extern void row_clock_set(RowClock *rc, int column_id, const Stamp *stamp);
 extern void row_clock_set_scope(RowClock *rc, const Stamp *stamp);
 
 /* Add to the floor; a stamp equal to one there is not added again. */
 extern void row_clock_add_floor(RowClock *rc, const Stamp *stamp);
 
+/* ---- keys (row_clock_keys.c) ---- */
+
+/* A key of an object and its stamp, as code works with them */
+typedef struct KeyStamp
+{
+	const char *data;
+	int			len;
+	bool		is_removed;
+	bool		has_stamp;		/* else nobody wrote it: a default did */
+	Stamp		stamp;
+} KeyStamp;
+
+/* The keys of a column that have stamps of their own, without the base. */
+extern const RowClockKey *row_clock_keys(const RowClock *rc, int column_id,
+										 int *nkeys);
+
+/* One of these, or NULL. */
+extern const RowClockKey *row_clock_find_key(const RowClockKey *keys, int nkeys,
+											 const char *data, int len);
+
+/* The stamp of a column's other keys, or NULL. */
+extern const Stamp *row_clock_base(const RowClock *rc, int column_id);
+
+/*
+ * Set the stamps of all keys of a column that has a stamp: of all that are in
+ * the object, and of all that were removed from it.  keys[] is sorted here,
+ * and copied; it must not point into the clock.  The result does not depend on the order or the history: the
+ * base is the stamp of most keys in the object, of several such the least.
+ * False where that is more than a clock can hold: they then all have the
+ * column's own stamp.
+ */
+extern bool row_clock_set_keys(RowClock *rc, int column_id, KeyStamp *keys,
+							   int nkeys);
+
+/* All keys have the column's own stamp. */
+extern void row_clock_forget_keys(RowClock *rc, int column_id);
+
 /* The largest hlc of all stamps, the scope's and the floor's included; HLC_MIN
  * where there is none. */
 extern Hlc	row_clock_max_hlc(const RowClock *rc);
 
-/* Does any stamp in use (columns, scope, floor) lie at this position? */
+/* Does any stamp of a column, the scope or the floor lie at this position? (A
+ * later write of a column speaks for its keys.) */
 extern bool row_clock_has_position(const RowClock *rc, const pg_uuid_t *node,
 								   uint64 xid);
 

@@ -83,6 +83,10 @@ CREATE FUNCTION row_clock_floor(row_clock) RETURNS TABLE (place int, hlc hlc, re
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION row_clock_floor(row_clock) IS 'the stamps of the deletes that the row came back from, in order of arrival';
 
+CREATE FUNCTION row_clock_keys(row_clock) RETURNS TABLE (column_id int, key text, is_removed boolean, hlc hlc, replica uuid, node uuid, "position" xid8)
+AS 'MODULE_PATHNAME', 'row_clock_keys_sql' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 20;
+COMMENT ON FUNCTION row_clock_keys(row_clock) IS 'of objects that are merged key by key: the stamps of the keys that have one of their own, and (key NULL) of the others';
+
 CREATE FUNCTION row_clock_max_hlc(row_clock) RETURNS hlc
 AS 'MODULE_PATHNAME', 'row_clock_max_hlc_sql' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION row_clock_max_hlc(row_clock) IS 'the latest hlc of all stamps, NULL where there is none';

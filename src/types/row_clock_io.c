@@ -11,8 +11,9 @@
  *	  "xid":"742","columns":[1,2,5],"scope":true,"floor":1}]}
  *
  * "columns", "scope" and "floor" are left out where they do not apply; "floor"
- * is the stamp's place in the floor, from 1.  Keys come in any order on the way
- * in, and a stamp may be there several times.
+ * is the stamp's place in the floor, from 1.  So are the keys of objects, by
+ * column id:  "base":[4],"keys":{"4":["a","b"]},"removed":{"4":["c"]}.  Members
+ * come in any order on the way in, and a stamp may be there several times.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +24,10 @@
 #include "compat.h"
 #include "funcapi.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "types/json_scan.h"
-#include "types/row_clock.h"
+#include "types/row_clock_internal.h"
 #include "types/version_vector.h"
 #include "utils/builtins.h"
 #include "utils/xid8.h"
@@ -39,6 +41,12 @@ typedef struct ClockBuilder
 	int			nfloor;
 	bool		has_floor[ROW_CLOCK_MAX_FLOOR];
 	Stamp		floor[ROW_CLOCK_MAX_FLOOR];
+	int			nkeys;
+	int			maxkeys;
+	RowClockKey *keys;			/* stamp: index into key_stamps */
+	int			nkey_stamps;
+	int			maxkey_stamps;
+	Stamp	   *key_stamps;
 	StringInfoData buf;
 } ClockBuilder;
 
@@ -54,14 +62,29 @@ typedef struct StampText
 	int			columns[ROW_CLOCK_MAX_COLUMNS];
 	bool		is_scope;
 	int			floor;			/* place from 1, or 0 */
+	int			nkeys;			/* the builder's latest */
 } StampText;
 
 static void scan_stamps(JsonScan *scan, ClockBuilder *builder);
-static void scan_stamp(JsonScan *scan, StampText *member, StringInfo buf);
+static void scan_stamp(JsonScan *scan, StampText *member,
+					   ClockBuilder *builder);
 static void scan_columns(JsonScan *scan, StampText *member);
+static void scan_bases(JsonScan *scan, StampText *member,
+					   ClockBuilder *builder);
+static void scan_keys(JsonScan *scan, StampText *member, ClockBuilder *builder,
+					  bool is_removed);
+static RowClockKey *add_key(JsonScan *scan, StampText *member,
+							ClockBuilder *builder, int column_id);
+static void build_keys(JsonScan *scan, ClockBuilder *builder);
 static void add_stamp(JsonScan *scan, ClockBuilder *builder,
 					  const StampText *member);
-static void put_stamp(StringInfo buf, const RowClock *rc, int index);
+static void put_stamp(StringInfo buf, const RowClock *rc, int index,
+					  const RowClockKey *keys, int nkeys);
+static void put_keys(StringInfo buf, const char *member,
+					 const RowClockKey *keys, int nkeys);
+static RowClockKey *keys_by_stamp(const RowClock *rc);
+static int	compare_for_text(const void *a, const void *b);
+static bool keys_are_text(const RowClock *rc);
 static void put_row(ReturnSetInfo *rsinfo, int number, const Stamp *stamp);
 
 
@@ -95,6 +118,8 @@ row_clock_in(PG_FUNCTION_ARGS)
 			json_scan_fail(&scan, "A place in the floor is vacant");
 		row_clock_add_floor(builder->rc, &builder->floor[i]);
 	}
+	if (builder->nkeys > 0)
+		build_keys(&scan, builder);
 	PG_RETURN_ROW_CLOCK_P(row_clock_pack(builder->rc));
 }
 
@@ -104,16 +129,23 @@ row_clock_out(PG_FUNCTION_ARGS)
 {
 	RowClock   *rc = row_clock_unpack(CurrentMemoryContext,
 									  PG_GETARG_ROW_CLOCK_P(0));
+	RowClockKey *keys = keys_by_stamp(rc);
+	int			first = 0;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"stamps\":[");
 	for (int i = 0; i < rc->nstamps; i++)
 	{
+		int			end = first;
+
 		CHECK_FOR_INTERRUPTS();
+		while (end < rc->nkeys && keys[end].stamp == i)
+			end++;
 		if (i > 0)
 			appendStringInfoChar(&buf, ',');
-		put_stamp(&buf, rc, i);
+		put_stamp(&buf, rc, i, keys + first, end - first);
+		first = end;
 	}
 	appendStringInfoString(&buf, "]}");
 	PG_RETURN_CSTRING(buf.data);
@@ -146,6 +178,8 @@ row_clock_recv(PG_FUNCTION_ARGS)
 		if (VARSIZE_ANY_EXHDR(packed) != len ||
 			memcmp(VARDATA_ANY(packed), bytes, len) != 0)
 			problem = "The bytes are not in their canonical form.";
+		else if (!keys_are_text(rc))
+			problem = "A key is not valid text.";
 	}
 	if (problem != NULL)
 		ereport(ERROR,
@@ -275,6 +309,37 @@ row_clock_max_hlc_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_HLC(row_clock_max_hlc(rc));
 }
 
+/* The keys that have stamps of their own, and the bases (key NULL). */
+PG_FUNCTION_INFO_V1(row_clock_keys_sql);
+Datum
+row_clock_keys_sql(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RowClock   *rc = row_clock_unpack(CurrentMemoryContext,
+									  PG_GETARG_ROW_CLOCK_P(0));
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < rc->nkeys; i++)
+	{
+		const RowClockKey *key = &rc->keys[i];
+		const Stamp *stamp = &rc->stamps[key->stamp];
+		Datum		values[7];
+		bool		nulls[7] = {0};
+
+		values[0] = Int32GetDatum(key->column_id);
+		nulls[1] = key->len < 0;
+		values[1] = nulls[1] ? (Datum) 0 :
+			PointerGetDatum(cstring_to_text_with_len(key->data, key->len));
+		values[2] = BoolGetDatum(key->is_removed);
+		values[3] = HlcGetDatum(stamp->hlc);
+		values[4] = UUIDPGetDatum(&stamp->replica);
+		values[5] = UUIDPGetDatum(&stamp->node);
+		values[6] = FullTransactionIdGetDatum(FullTransactionIdFromU64(stamp->xid));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	PG_RETURN_VOID();
+}
+
 /*
  * ---- Text ----
  */
@@ -291,16 +356,21 @@ scan_stamps(JsonScan *scan, ClockBuilder *builder)
 		memset(member, 0, offsetof(StampText, columns));
 		member->is_scope = false;
 		member->floor = 0;
-		scan_stamp(scan, member, &builder->buf);
+		member->nkeys = 0;
+		scan_stamp(scan, member, builder);
 		add_stamp(scan, builder, member);
 	}
 	pfree(member);
 }
 
 static void
-scan_stamp(JsonScan *scan, StampText *member, StringInfo buf)
+scan_stamp(JsonScan *scan, StampText *member, ClockBuilder *builder)
 {
+	StringInfo	buf = &builder->buf;
 	bool		has_columns = false;
+	bool		has_base = false;
+	bool		has_keys = false;
+	bool		has_removed = false;
 
 	json_scan_expect(scan, '{');
 	for (int i = 0; json_scan_member(scan, i, '}'); i++)
@@ -341,6 +411,21 @@ scan_stamp(JsonScan *scan, StampText *member, StringInfo buf)
 		}
 		else if (strcmp(buf->data, "floor") == 0 && member->floor == 0)
 			member->floor = json_scan_integer(scan, 1, ROW_CLOCK_MAX_FLOOR);
+		else if (strcmp(buf->data, "base") == 0 && !has_base)
+		{
+			scan_bases(scan, member, builder);
+			has_base = true;
+		}
+		else if (strcmp(buf->data, "keys") == 0 && !has_keys)
+		{
+			scan_keys(scan, member, builder, false);
+			has_keys = true;
+		}
+		else if (strcmp(buf->data, "removed") == 0 && !has_removed)
+		{
+			scan_keys(scan, member, builder, true);
+			has_removed = true;
+		}
 		else
 			json_scan_fail(scan, "The key is unknown or repeated");
 	}
@@ -365,11 +450,109 @@ scan_columns(JsonScan *scan, StampText *member)
 }
 
 static void
+scan_bases(JsonScan *scan, StampText *member, ClockBuilder *builder)
+{
+	json_scan_expect(scan, '[');
+	for (int i = 0; json_scan_member(scan, i, ']'); i++)
+	{
+		int			column_id = json_scan_integer(scan, 1,
+												  ROW_CLOCK_MAX_COLUMNS);
+
+		add_key(scan, member, builder, column_id)->len = -1;
+	}
+}
+
+/* {"<column id>": ["key", ...]} */
+static void
+scan_keys(JsonScan *scan, StampText *member, ClockBuilder *builder,
+		  bool is_removed)
+{
+	json_scan_expect(scan, '{');
+	for (int i = 0; json_scan_member(scan, i, '}'); i++)
+	{
+		int			column_id;
+
+		if (!json_scan_sees(scan, '"'))
+			json_scan_fail(scan, "Expected a column's id in quotes");
+		column_id = json_scan_integer(scan, 1, ROW_CLOCK_MAX_COLUMNS);
+		json_scan_expect(scan, ':');
+		json_scan_expect(scan, '[');
+		for (int k = 0; json_scan_member(scan, k, ']'); k++)
+		{
+			RowClockKey *key = add_key(scan, member, builder, column_id);
+
+			json_scan_string(scan, &builder->buf);
+			key->is_removed = is_removed;
+			key->len = builder->buf.len;
+			key->data = pnstrdup(builder->buf.data, builder->buf.len);
+		}
+	}
+}
+
+static RowClockKey *
+add_key(JsonScan *scan, StampText *member, ClockBuilder *builder, int column_id)
+{
+	RowClockKey *key;
+
+	if (builder->nkeys >= builder->maxkeys)
+	{
+		if (builder->nkeys >= ROW_CLOCK_MAX_KEYS)
+			json_scan_fail(scan, "There are too many keys");
+		builder->maxkeys = Max(16, 2 * builder->maxkeys);
+		builder->keys = builder->keys == NULL ?
+			palloc(builder->maxkeys * sizeof(RowClockKey)) :
+			repalloc(builder->keys, builder->maxkeys * sizeof(RowClockKey));
+	}
+	key = &builder->keys[builder->nkeys++];
+	key->column_id = column_id;
+	key->stamp = builder->nkey_stamps;	/* which add_stamp brings */
+	key->is_removed = false;
+	key->len = 0;
+	key->data = "";
+	member->nkeys++;
+	return key;
+}
+
+/* The stamps of the columns have all been read. */
+static void
+build_keys(JsonScan *scan, ClockBuilder *builder)
+{
+	RowClock   *rc = builder->rc;
+	int16	   *indexes = palloc(builder->nkey_stamps * sizeof(int16));
+	const char *problem;
+
+	row_clock_reserve(rc, builder->nkey_stamps);
+	for (int i = 0; i < builder->nkey_stamps; i++)
+		indexes[i] = row_clock_intern(rc, &builder->key_stamps[i]);
+	for (int i = 0; i < builder->nkeys; i++)
+		builder->keys[i].stamp = indexes[builder->keys[i].stamp];
+	qsort(builder->keys, builder->nkeys, sizeof(RowClockKey),
+		  row_clock_compare_keys);
+	problem = row_clock_check_keys(rc, builder->keys, builder->nkeys);
+	if (problem != NULL)
+		json_scan_fail(scan, pnstrdup(problem, strlen(problem) - 1));
+	row_clock_put_keys(rc, builder->keys, builder->nkeys);
+}
+
+static void
 add_stamp(JsonScan *scan, ClockBuilder *builder, const StampText *member)
 {
 	RowClock   *rc = builder->rc;
 
-	if (member->ncolumns == 0 && !member->is_scope && member->floor == 0)
+	if (member->nkeys > 0)
+	{
+		if (builder->nkey_stamps >= builder->maxkey_stamps)
+		{
+			builder->maxkey_stamps = Max(16, 2 * builder->maxkey_stamps);
+			builder->key_stamps = builder->key_stamps == NULL ?
+				palloc(builder->maxkey_stamps * sizeof(Stamp)) :
+				repalloc(builder->key_stamps,
+						 builder->maxkey_stamps * sizeof(Stamp));
+		}
+		builder->key_stamps[builder->nkey_stamps++] = member->stamp;
+	}
+	if (member->ncolumns == 0 && !member->is_scope && member->floor == 0 &&
+		member->nkeys == 0)
 		json_scan_fail(scan, "The stamp stamps nothing");
 
 	for (int i = 0; i < member->ncolumns; i++)
@@ -394,12 +577,15 @@ add_stamp(JsonScan *scan, ClockBuilder *builder, const StampText *member)
 	}
 }
 
+/* keys: those that have the stamp, as keys_by_stamp() sorts them */
 static void
-put_stamp(StringInfo buf, const RowClock *rc, int index)
+put_stamp(StringInfo buf, const RowClock *rc, int index,
+		  const RowClockKey *keys, int nkeys)
 {
 	const Stamp *stamp = &rc->stamps[index];
 	char		hlc[HLC_TEXT_SIZE];
 	int			ncolumns = 0;
+	int			n = 0;
 
 	hlc_format(stamp->hlc, hlc);
 	appendStringInfo(buf, "{\"hlc\":\"%s\",\"replica\":", hlc);
@@ -423,7 +609,82 @@ put_stamp(StringInfo buf, const RowClock *rc, int index)
 		if (stamp_equal(&rc->floor[i], stamp))
 			appendStringInfo(buf, ",\"floor\":%d", i + 1);
 	}
+
+	for (; n < nkeys && keys[n].len < 0; n++)
+		appendStringInfo(buf, "%s%d", n == 0 ? ",\"base\":[" : ",",
+						 keys[n].column_id);
+	if (n > 0)
+		appendStringInfoChar(buf, ']');
+	keys += n;
+	nkeys -= n;
+	for (n = 0; n < nkeys && !keys[n].is_removed;)
+		n++;
+	put_keys(buf, "keys", keys, n);
+	put_keys(buf, "removed", keys + n, nkeys - n);
 	appendStringInfoChar(buf, '}');
+}
+
+static void
+put_keys(StringInfo buf, const char *member, const RowClockKey *keys, int nkeys)
+{
+	int			column_id = 0;
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (i == 0)
+			appendStringInfo(buf, ",\"%s\":{", member);
+		if (keys[i].column_id != column_id)
+			appendStringInfo(buf, "%s\"%d\":[", i == 0 ? "" : "],",
+							 keys[i].column_id);
+		else
+			appendStringInfoChar(buf, ',');
+		column_id = keys[i].column_id;
+		json_scan_put_string(buf, keys[i].data, keys[i].len);
+	}
+	if (nkeys > 0)
+		appendStringInfoString(buf, "]}");
+}
+
+/* By stamp; of each the bases, then keys, then removed ones; by column. */
+static RowClockKey *
+keys_by_stamp(const RowClock *rc)
+{
+	RowClockKey *keys = palloc(Max(rc->nkeys, 1) * sizeof(RowClockKey));
+
+	if (rc->nkeys > 0)
+	{
+		memcpy(keys, rc->keys, rc->nkeys * sizeof(RowClockKey));
+		qsort(keys, rc->nkeys, sizeof(RowClockKey), compare_for_text);
+	}
+	return keys;
+}
+
+static int
+compare_for_text(const void *a, const void *b)
+{
+	const RowClockKey *x = a;
+	const RowClockKey *y = b;
+
+	if (x->stamp != y->stamp)
+		return x->stamp - y->stamp;
+	if ((x->len < 0) != (y->len < 0))
+		return x->len < 0 ? -1 : 1;
+	if (x->is_removed != y->is_removed)
+		return x->is_removed ? 1 : -1;
+	return row_clock_compare_keys(a, b);
+}
+
+/* Are the keys text in the server's encoding? */
+static bool
+keys_are_text(const RowClock *rc)
+{
+	for (int i = 0; i < rc->nkeys; i++)
+	{
+		if (rc->keys[i].len >= 0 &&
+			!pg_verifymbstr(rc->keys[i].data, rc->keys[i].len, true))
+			return false;
+	}
+	return true;
 }
 
 /* One row of (hlc, replica, node, position), with a number in front of it
