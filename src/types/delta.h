@@ -45,7 +45,7 @@ typedef struct varlena DeltaData;	/* the SQL type delta */
  * with the single key "$json" is unwrapped once: {"$json": null} is the JSON
  * value null, kind DELTA_JSON; writing wraps again where it must.  LIST only
  * occurs in add and remove: the elements follow each other as varint length and
- * bytes (see delta_list_next).
+ * bytes (see delta_list_next).  What else is added is a JSON object.
  */
 typedef enum DeltaValueKind
 {
@@ -72,7 +72,7 @@ typedef enum DeltaCellOp
 	DELTA_INCREMENT,			/* value: NUMBER, or STRING with the number's
 								 * text */
 	DELTA_REMOVE,				/* value: LIST */
-	DELTA_ADD					/* value: LIST */
+	DELTA_ADD					/* value: LIST, or JSON: an object */
 } DeltaCellOp;
 
 typedef struct DeltaCell
@@ -187,6 +187,9 @@ extern void delta_value_to_json(StringInfo buf, const DeltaValue *value);
 /* The elements of a JSON array of strings (DELTA_JSON), or of a LIST, as a palloc'd LIST value,
  * sorted and unique.  False where it is anything else. */
 extern bool delta_value_to_list(const DeltaValue *value, DeltaValue *list);
+
+/* Is it a JSON object? */
+extern bool delta_value_is_object(const DeltaValue *value);
 
 /*
  * Writing a served delta, or the corrections of an answer.  All strings are

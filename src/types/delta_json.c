@@ -1114,10 +1114,22 @@ static bool
 parse_cell_value(DeltaParser *p, ChangeMember member, const DeltaString *name,
 				 DeltaValue *value)
 {
-	if (member == CHANGE_ADD || member == CHANGE_REMOVE)
+	if (member == CHANGE_REMOVE ||
+		(member == CHANGE_ADD && p->t.lex->token_type == JSON_TOKEN_ARRAY_START))
 	{
 		if (!parse_list(p, name, value))
 			return false;
+	}
+	else if (member == CHANGE_ADD)
+	{
+		if (p->t.lex->token_type != JSON_TOKEN_OBJECT_START)
+			return unexpected_token(&p->t, "an array of strings or an object");
+		if (!parse_value(p, value))
+			return false;
+		if (!delta_value_is_object(value))
+			return fail(&p->t, MALFORMED,
+						"what is added to column \"%.*s\" in change %d must be an array of strings or an object",
+						name->len, name->data, p->builder.nchanges + 1);
 	}
 	else if (!parse_value(p, value))
 		return false;
@@ -1484,6 +1496,12 @@ delta_value_to_list(const DeltaValue *value, DeltaValue *list)
 		p.t.lex->token_type == JSON_TOKEN_END;
 	tokens_end(&p.t);
 	return is_list;
+}
+
+bool
+delta_value_is_object(const DeltaValue *value)
+{
+	return value->kind == DELTA_JSON && value->len > 0 && value->data[0] == '{';
 }
 
 bool

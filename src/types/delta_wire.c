@@ -286,6 +286,9 @@ check_cell(WireChecker *c, const DeltaChange *change, const DeltaCell *cell,
 		case DELTA_INCREMENT:
 			is_good = kind == DELTA_NUMBER || kind == DELTA_STRING;
 			break;
+		case DELTA_ADD:
+			is_good = kind == DELTA_LIST || delta_value_is_object(&cell->value);
+			break;
 		default:
 			is_good = kind == DELTA_LIST;
 			break;
