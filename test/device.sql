@@ -138,7 +138,8 @@ $$
     FROM (SELECT DISTINCT e FROM jsonb_array_elements_text(elements) e) s
 $$;
 
--- One change to one row; NULL: no row.  Sets are arrays of their sorted elements.
+-- One change to one row; NULL: no row.  Sets are arrays of their sorted elements;
+-- an object is added to, and removed from, key by key.
 CREATE FUNCTION device.apply_change(cells jsonb, change jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
 $$
 DECLARE
@@ -163,12 +164,20 @@ BEGIN
         cells := cells || jsonb_build_object(c.key, old);
     END LOOP;
     FOR c IN SELECT * FROM jsonb_each(change->'remove') LOOP
+        IF jsonb_typeof(cells->c.key) = 'object' THEN
+            cells := cells || jsonb_build_object(c.key, cells->c.key - ARRAY(SELECT jsonb_array_elements_text(c.value)));
+            CONTINUE;
+        END IF;
         SELECT coalesce(jsonb_agg(e), '[]') INTO old
             FROM jsonb_array_elements_text(CASE jsonb_typeof(cells->c.key) WHEN 'array' THEN cells->c.key ELSE '[]' END) e
             WHERE NOT c.value ? e;
         cells := cells || jsonb_build_object(c.key, device.sorted(old));
     END LOOP;
     FOR c IN SELECT * FROM jsonb_each(change->'add') LOOP
+        IF jsonb_typeof(c.value) = 'object' THEN
+            cells := cells || jsonb_build_object(c.key, coalesce(nullif(cells->c.key, 'null'), '{}') || c.value);
+            CONTINUE;
+        END IF;
         old := CASE jsonb_typeof(cells->c.key) WHEN 'array' THEN cells->c.key ELSE '[]' END;
         cells := cells || jsonb_build_object(c.key, device.sorted(old || c.value));
     END LOOP;

@@ -30,6 +30,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "audit/waiting.h"
+#include "capture/captured_object.h"
 #include "capture/captured_row.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -77,6 +78,9 @@ static RowClock *fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after);
 static void stamp_changes(CapturedRelation *cr, NewRow *row,
 						  TupleTableSlot *old_slot, RowClock *clock,
 						  const Bitmapset *changes);
+static void stamp_object(CapturedRelation *cr, NewRow *row,
+						 TupleTableSlot *old_slot, RowClock *clock, int column,
+						 const Stamp *stamp);
 static void stamp_row(CapturedRelation *cr, RowClock *clock,
 					  const Bitmapset *changes);
 static Bitmapset *unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
@@ -403,12 +407,28 @@ stamp_changes(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
 
 		if (column->is_key)
 			continue;			/* another spelling of the same key */
-		row_clock_set(clock, column->column_id, &stamp);
+		if (column->policy == POLICY_JSON && old_slot != NULL)
+			stamp_object(cr, row, old_slot, clock, i, &stamp);
+		else
+			row_clock_set(clock, column->column_id, &stamp);
 		if (i == cr->table->scope_column)
 			row_clock_set_scope(clock, &stamp);
 		if (column->value_class == VALUE_ORSET)
 			tag_set(cr, row, old_slot, i, &stamp);
 	}
+}
+
+static void
+stamp_object(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
+			 RowClock *clock, int column, const Stamp *stamp)
+{
+	bool		old_isnull;
+	bool		new_isnull;
+	Datum		old_value = captured_row_value(cr, old_slot, column, &old_isnull);
+	Datum		new_value = captured_row_value(cr, row->slot, column, &new_isnull);
+
+	captured_object_stamp(clock, cr->table->columns[column].column_id,
+						  old_value, old_isnull, new_value, new_isnull, stamp);
 }
 
 static Bitmapset *

@@ -9,6 +9,7 @@
  *	  apply_rows.c		lock and read the rows
  *	  apply_decide.c	decide the changes, in memory: their rows
  *	  apply_cells.c		their cells
+ *	  apply_json.c		objects that are merged key by key
  *	  apply_rules.c		what priority and custom ask for
  *	  apply_shadow.c	what candidates for a policy would have decided
  *	  apply_seen.c		what the device had seen
@@ -145,6 +146,8 @@ typedef enum RowAction
 								 * deleted by the same batch, or was dead */
 } RowAction;
 
+typedef struct ApplyObject ApplyObject; /* private to apply_json.c */
+
 /* A row in memory during a batch */
 typedef struct ApplyRow
 {
@@ -173,6 +176,9 @@ typedef struct ApplyRow
 	bool	   *isnull;
 	OrSet	  **sets;			/* [table->ncolumns] or NULL: values that are
 								 * sets, unpacked, once they have changed */
+	ApplyObject **objects;		/* the same for objects merged key by key,
+								 * once they have been looked at: the clock
+								 * then lacks their keys */
 
 	/* for the answer */
 	bool		was_inserted;
@@ -449,7 +455,7 @@ extern CellVerdict apply_decide_register(ApplyState *state, ApplyChange *change,
 /* a + b in the column's type, its typmod and domain applied */
 extern Datum apply_add_counter(SyncColumn *column, Datum a, Datum b);
 
-/* A row's value; a set that has changed is packed. */
+/* A row's value; a set or an object that has changed is packed. */
 extern Datum apply_row_value(const ApplyRow *row, int column);
 
 /* ---- apply_shadow.c ---- */
@@ -478,6 +484,21 @@ extern CellVerdict apply_custom(ApplyState *state, ApplyChange *change,
 /* Is it one and the same value of the column, to the letter? */
 extern bool apply_same_value(const SyncColumn *column, NullableDatum a,
 							 NullableDatum b);
+
+/* ---- apply_json.c ---- */
+
+/* Raises where the value there is not an object, and cannot be replaced. */
+extern void apply_merge_json(ApplyState *state, ApplyChange *change,
+							 ApplyRow *row, ApplyCell *cell, CellTally *tally);
+extern Datum apply_object_value(ApplyObject *object);
+
+/* What a change alone would make of an object: value is what it adds, list the
+ * names of keys that it removes. */
+extern Datum apply_object_with(DeltaCellOp op, Datum current, bool isnull,
+							   Datum value, const DeltaValue *list);
+
+/* Put the keys of a row's objects into its clock, which is about to be written. */
+extern void apply_settle_objects(ApplyRow *row);
 
 /* ---- apply_seen.c ---- */
 

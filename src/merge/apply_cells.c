@@ -53,6 +53,9 @@ apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			case POLICY_ORSET:
 				merge_orset(state, change, row, cell, tally);
 				break;
+			case POLICY_JSON:
+				apply_merge_json(state, change, row, cell, tally);
+				break;
 			default:
 				merge_register(state, change, row, cell, tally);
 				break;
@@ -275,12 +278,13 @@ changing_set(ApplyState *state, ApplyRow *row, int column)
 	return row->sets[column];
 }
 
-/* A row's value; a set that has changed is packed. */
 Datum
 apply_row_value(const ApplyRow *row, int column)
 {
 	if (row->sets != NULL && row->sets[column] != NULL)
 		return OrSetPGetDatum(orset_pack(row->sets[column]));
+	if (row->objects != NULL && row->objects[column] != NULL)
+		return apply_object_value(row->objects[column]);
 	return row->values[column];
 }
 

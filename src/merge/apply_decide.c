@@ -295,6 +295,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	bms_free(row->written);
 	row->written = NULL;
 	row->sets = NULL;
+	row->objects = NULL;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -317,6 +318,14 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		{
 			row->values[i] = OrSetPGetDatum(orset_pack(orset_create(CurrentMemoryContext)));
 			row->isnull[i] = false;
+			row->written = bms_add_member(row->written, i);
+		}
+		else if (column->policy == POLICY_JSON)
+		{
+			DeltaValue	empty = {DELTA_JSON, "{}", 2};
+
+			if (column->is_not_null)
+				row->values[i] = value_from_delta(column, &empty, &row->isnull[i]);
 			row->written = bms_add_member(row->written, i);
 		}
 	}

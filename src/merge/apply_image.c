@@ -38,6 +38,8 @@ apply_load_image(ApplyRow *row)
 
 	row->written = NULL;
 	row->sets = NULL;
+	apply_settle_objects(row);	/* an image made by this push */
+	row->objects = NULL;
 	it = JsonbIteratorInit(&DatumGetJsonbP(row->image)->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{

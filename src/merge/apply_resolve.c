@@ -32,6 +32,7 @@ static bool resolve_key(ApplyState *state, ApplyChange *change);
 static bool resolve_cells(ApplyState *state, ApplyChange *change);
 static bool resolve_cell(ApplyState *state, ApplyChange *change,
 						 const DeltaCell *cell, ApplyCell *result);
+static bool is_for_object(DeltaCellOp op, const DeltaValue *value);
 static char *no_column_message(ApplyState *state, ApplyChange *change,
 							   const char *name);
 static int	resolve_column(ApplyState *state, ApplyChange *change, int name);
@@ -309,8 +310,10 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 			break;
 		case DELTA_ADD:
 		case DELTA_REMOVE:
-			if (column->policy != POLICY_ORSET)
-				misuse = "column \"%s\" is not a set";
+			if (column->policy != POLICY_ORSET && column->policy != POLICY_JSON)
+				misuse = delta_value_is_object(&cell->value) ?
+					"column \"%s\" is not merged key by key" :
+					"column \"%s\" is not a set";
 			break;
 	}
 	if (misuse != NULL)
@@ -344,7 +347,14 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 			return false;
 		}
 	}
-	else
+	else if (column->policy == POLICY_JSON && !is_for_object(cell->op, &value))
+	{
+		apply_refuse(change, "bad_value", ERRCODE_INVALID_TEXT_REPRESENTATION,
+					 psprintf("value for column \"%s\" must be a JSON object",
+							  column->name), column->name);
+		return false;
+	}
+	else if (column->policy != POLICY_JSON || cell->op != DELTA_REMOVE)
 	{
 		result->value = value_from_delta(column, &value, &result->isnull);
 		if (result->isnull && cell->op == DELTA_INCREMENT)
@@ -357,6 +367,16 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 	}
 	change->column = NULL;
 	return true;
+}
+
+/* Is a value one for a column that is merged key by key? */
+static bool
+is_for_object(DeltaCellOp op, const DeltaValue *value)
+{
+	if (op == DELTA_REMOVE)
+		return value->kind == DELTA_LIST;
+	return delta_value_is_object(value) ||
+		(op == DELTA_SET && value->kind == DELTA_NULL);
 }
 
 /* The column that a cell means, or -1 after refusing the change. */

@@ -43,8 +43,10 @@ apply_write(ApplyState *state)
 	for (int i = 0; i < state->npending; i++)
 	{
 		rows[i]->is_pending = false;
-		if (rows[i]->action != ROW_KEEP)
-			rows[n++] = rows[i];
+		if (rows[i]->action == ROW_KEEP)
+			continue;
+		apply_settle_objects(rows[i]);
+		rows[n++] = rows[i];
 	}
 	state->npending = 0;
 	if (n == 0)

@@ -28,6 +28,7 @@ static ApplyRow *read_row(SyncTable *table, const Conflict *conflict,
 						  Bitmapset *columns);
 static void read_image(ApplyRow *row);
 static void put_cell(ApplyRow *row, int column, const DeltaCell *cell);
+static void put_keys(ApplyRow *row, int column, const DeltaCell *cell);
 static void put_list(ApplyRow *row, int column, const DeltaCell *cell);
 static bool every_tag(const OrSetTag *tag, void *arg);
 static int	writable_column(const SyncTable *table, const char *name, int len);
@@ -195,6 +196,11 @@ put_cell(ApplyRow *row, int column, const DeltaCell *cell)
 		put_list(row, column, cell);
 		return;
 	}
+	if (c->policy == POLICY_JSON)
+	{
+		put_keys(row, column, cell);
+		return;
+	}
 	value = value_from_delta(c, &cell->value, &isnull);
 	if (c->policy == POLICY_COUNTER && !row->isnull[column])
 	{
@@ -204,6 +210,23 @@ put_cell(ApplyRow *row, int column, const DeltaCell *cell)
 	}
 	row->values[column] = value;
 	row->isnull[column] = isnull;
+}
+
+/* An object that is merged key by key; NULL stands for an empty one. */
+static void
+put_keys(ApplyRow *row, int column, const DeltaCell *cell)
+{
+	SyncColumn *c = &row->table->columns[column];
+	DeltaValue	none = {DELTA_JSON, "{}", 2};
+	DeltaValue	sent = cell->op == DELTA_REMOVE ||
+	cell->value.kind == DELTA_NULL ? none : cell->value;
+	bool		isnull;
+	Datum		value = value_from_delta(c, &sent, &isnull);
+
+	row->values[column] = apply_object_with(cell->op, row->values[column],
+											row->isnull[column], value,
+											&cell->value);
+	row->isnull[column] = false;
 }
 
 /* Whose tags the elements have does not matter: a write by SQL gets its own. */

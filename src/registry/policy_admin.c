@@ -271,7 +271,7 @@ check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule * rule)
 						policy, c->name, format_type_be(c->type)),
 				 errhint("%s", fitting_types(rule->policy))));
 	if ((rule->policy == POLICY_COUNTER || rule->policy == POLICY_CUSTOM ||
-		 rule->policy == POLICY_OPAQUE) &&
+		 rule->policy == POLICY_OPAQUE || rule->policy == POLICY_JSON) &&
 		(c->is_key || c->is_generated || column == t->scope_column))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -297,6 +297,8 @@ fitting_types(SyncPolicy policy)
 			return "Counters are smallint, integer, bigint or numeric columns.";
 		case POLICY_OPAQUE:
 			return "The policy \"opaque\" is for columns of type bytea.";
+		case POLICY_JSON:
+			return "The policy \"json\" is for columns of type jsonb.";
 		default:
 			return "The policies \"max\" and \"min\" need a type with a btree order.";
 	}

@@ -808,6 +808,8 @@ sync_policy_fits(SyncPolicy policy, Oid type)
 												TYPECACHE_CMP_PROC)->cmp_proc);
 		case POLICY_OPAQUE:
 			return type == BYTEAOID;
+		case POLICY_JSON:
+			return type == JSONBOID;
 		default:
 			return true;
 	}

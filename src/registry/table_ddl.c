@@ -335,7 +335,7 @@ check_key_type(int32 table_id, const SyncTable *t)
 	}
 }
 
-/* A policy must still fit its column's type. */
+/* A policy that knows what is in its column must still fit its type. */
 static void
 check_policies(int32 table_id, const SyncTable *t)
 {
@@ -346,15 +346,16 @@ check_policies(int32 table_id, const SyncTable *t)
 	for (i = 0; i < ncolumns; i++)
 	{
 		int			column = sync_column_by_id(t, columns[i].column_id);
+		int			policy = columns[i].policy == NULL ? -1 :
+		sync_policy_by_name(columns[i].policy);
 
-		if (column < 0 || columns[i].policy == NULL ||
-			strcmp(columns[i].policy, "counter") != 0 ||
-			t->columns[column].policy == POLICY_COUNTER)
+		if (column < 0 || (policy != POLICY_COUNTER && policy != POLICY_JSON) ||
+			t->columns[column].policy == policy)
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("policy \"counter\" does not fit column \"%s\" of type %s",
-						t->columns[column].name,
+				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
+						columns[i].policy, t->columns[column].name,
 						format_type_be(t->columns[column].type)),
 				 errhint("Use sync_set_policy() to choose another policy first.")));
 	}
