@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "types/merge_sort.h"
 #include "types/row_clock_internal.h"
 #include "types/varint.h"
 #include "types/version_vector.h"
@@ -540,7 +541,7 @@ plan_general(PackPlan *plan, const RowClock *rc, int ncolumns)
 		plan->stamps[nused++].source = i;
 	}
 
-	qsort(plan->stamps, nused, sizeof(UsedStamp), used_stamp_cmp);
+	merge_sort(plan->stamps, nused, sizeof(UsedStamp), used_stamp_cmp);
 	plan->nstamps = 0;
 	for (int i = 0; i < nused; i++)
 	{
@@ -556,7 +557,7 @@ plan_general(PackPlan *plan, const RowClock *rc, int ncolumns)
 		plan->uuids[2 * i] = plan->stamps[i].stamp->replica;
 		plan->uuids[2 * i + 1] = plan->stamps[i].stamp->node;
 	}
-	qsort(plan->uuids, 2 * plan->nstamps, sizeof(pg_uuid_t), uuid_cmp);
+	merge_sort(plan->uuids, 2 * plan->nstamps, sizeof(pg_uuid_t), uuid_cmp);
 	plan->nuuids = 0;
 	for (int i = 0; i < 2 * plan->nstamps; i++)
 	{

@@ -27,6 +27,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "types/json_scan.h"
+#include "types/merge_sort.h"
 #include "types/row_clock_internal.h"
 #include "types/version_vector.h"
 #include "utils/builtins.h"
@@ -526,8 +527,8 @@ build_keys(JsonScan *scan, ClockBuilder *builder)
 		indexes[i] = row_clock_intern(rc, &builder->key_stamps[i]);
 	for (int i = 0; i < builder->nkeys; i++)
 		builder->keys[i].stamp = indexes[builder->keys[i].stamp];
-	qsort(builder->keys, builder->nkeys, sizeof(RowClockKey),
-		  row_clock_compare_keys);
+	merge_sort(builder->keys, builder->nkeys, sizeof(RowClockKey),
+			   row_clock_compare_keys);
 	problem = row_clock_check_keys(rc, builder->keys, builder->nkeys);
 	if (problem != NULL)
 		json_scan_fail(scan, pnstrdup(problem, strlen(problem) - 1));
@@ -654,7 +655,7 @@ keys_by_stamp(const RowClock *rc)
 	if (rc->nkeys > 0)
 	{
 		memcpy(keys, rc->keys, rc->nkeys * sizeof(RowClockKey));
-		qsort(keys, rc->nkeys, sizeof(RowClockKey), compare_for_text);
+		merge_sort(keys, rc->nkeys, sizeof(RowClockKey), compare_for_text);
 	}
 	return keys;
 }

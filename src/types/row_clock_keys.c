@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "types/merge_sort.h"
 #include "types/row_clock_internal.h"
 
 #define IS_BASE(key)	((key)->len < 0)
@@ -153,7 +154,7 @@ row_clock_set_keys(RowClock *rc, int column_id, KeyStamp *keys, int nkeys)
 		entries[n].len = keys[i].len;
 		entries[n++].data = keys[i].data;
 	}
-	qsort(entries, n, sizeof(RowClockKey), row_clock_compare_keys);
+	merge_sort(entries, n, sizeof(RowClockKey), row_clock_compare_keys);
 	row_clock_put_keys(rc, entries, n);
 	pfree(entries);
 	return true;
@@ -181,7 +182,7 @@ find_base(KeyStamp *keys, int nkeys, int *nstamps)
 	int			nbase = 0;
 
 	*nstamps = 0;
-	qsort(keys, nkeys, sizeof(KeyStamp), compare_by_stamp);
+	merge_sort(keys, nkeys, sizeof(KeyStamp), compare_by_stamp);
 	for (int start = 0, end; start < nkeys; start = end)
 	{
 		int			npresent = 0;
