@@ -41,6 +41,41 @@
 #define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
+/* 16 has one function for privileges on all kinds of objects, too */
+#if PG_VERSION_NUM >= 160000
+#define compat_schema_aclcheck(schema, role, mode) \
+	object_aclcheck(NamespaceRelationId, schema, role, mode)
+#else
+#define compat_schema_aclcheck(schema, role, mode) \
+	pg_namespace_aclcheck(schema, role, mode)
+#endif
+
+/* Permissions left range table entries in 16; 18 asks what is not pruned. */
+#if PG_VERSION_NUM >= 180000
+#define compat_init_range_table(estate, rtes, permissions) \
+	ExecInitRangeTable(estate, rtes, permissions, bms_make_singleton(1))
+#elif PG_VERSION_NUM >= 160000
+#define compat_init_range_table(estate, rtes, permissions) \
+	ExecInitRangeTable(estate, rtes, permissions)
+#else
+#define compat_init_range_table(estate, rtes, permissions) \
+	ExecInitRangeTable(estate, rtes)
+#endif
+#if PG_VERSION_NUM >= 160000
+#define compat_add_permissions(permissions, rte) \
+	((void) addRTEPermissionInfo(permissions, rte))
+#define compat_set_updated_columns(estate, columns) \
+	(linitial_node(RTEPermissionInfo, (estate)->es_rteperminfos)->updatedCols = (columns))
+#define compat_epq_init(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#else
+#define compat_add_permissions(permissions, rte) ((void) 0)
+#define compat_set_updated_columns(estate, columns) \
+	(linitial_node(RangeTblEntry, (estate)->es_range_table)->updatedCols = (columns))
+#define compat_epq_init(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#endif
+
 /* 18 wants to be told where to count the scan's work */
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) \

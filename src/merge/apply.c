@@ -564,7 +564,10 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		SPI_connect();
 		MemoryContextSwitchTo(state->batch_context);
 		if (only_lock)
+		{
 			apply_read_rows(state, from, to);
+			apply_close_tables(state);
+		}
 		else
 		{
 			run_segments(state, from, to);
@@ -578,9 +581,14 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		MemoryContextSwitchTo(state->context);
 		*error = CopyErrorData();
 		FlushErrorState();
+		state->opened = NIL;
 		keep_scopes(state, from, to);	/* of memory that goes now */
 		RollbackAndReleaseCurrentSubTransaction();
 		write_set_clear();
+		if (state->inserting != NULL)
+			state->met_race |= row_direct_is_key_violation(state->inserting,
+														   *error);
+		state->inserting = NULL;
 		state->intents_began = intents_began;
 		state->result_bytes = result_bytes;
 		if (!apply_error_is_outcome(*error))
@@ -613,7 +621,10 @@ run_segments(ApplyState *state, int from, int to)
 	if (state->has_intents)
 		intent = apply_next_intent(state, from, to);
 	if (intent < to && has_changes(state, intent, to))
+	{
 		apply_read_rows(state, from, to);
+		apply_close_tables(state);
+	}
 	for (;;)
 	{
 		state->segment = from;
@@ -621,6 +632,7 @@ run_segments(ApplyState *state, int from, int to)
 		{
 			apply_read_rows(state, from, intent);
 			apply_decide(state, from, intent);
+			apply_close_tables(state);
 			rows = lappend(rows, state->rows);
 		}
 		if (intent == to)

@@ -36,6 +36,7 @@
 #include "merge/decide.h"
 #include "nodes/pg_list.h"
 #include "registry/device.h"
+#include "registry/row_direct.h"
 #include "registry/intent.h"
 #include "registry/table.h"
 #include "registry/table_version.h"
@@ -155,6 +156,7 @@ typedef struct ApplyRow
 	SyncTable  *table;
 	Datum	   *key;
 	bool		exists;			/* in the table, as of the last write */
+	ItemPointerData tid;		/* where, if the table is accessed directly */
 	bool		is_alive;		/* after the decisions so far */
 	bool		has_tombstone;
 	bool		is_scope_seen;	/* its scope stamp and the grant are */
@@ -218,6 +220,13 @@ typedef struct OwnPush
 	int32		node;
 	uint64		xid;
 } OwnPush;
+
+/* How a batch accesses a table */
+typedef struct OpenTable
+{
+	SyncTable  *table;
+	RowDirect  *direct;			/* NULL: by statements */
+} OpenTable;
 
 typedef struct ApplyState
 {
@@ -296,6 +305,7 @@ typedef struct ApplyState
 	int			segment;		/* index: from here on no intent was called
 								 * yet */
 	bool		met_race;		/* a row appeared between read and write */
+	SyncTable  *inserting;		/* directly, at this moment */
 
 	/* intents */
 	const pg_uuid_t *reconciliation;
@@ -308,6 +318,8 @@ typedef struct ApplyState
 	int			nnamed;			/* rows named in the audit */
 	bool		is_untold;		/* the answer lacks something that handlers
 								 * wrote */
+
+	List	   *opened;			/* of OpenTable */
 
 	HTAB	   *touched;		/* RowRef -> TouchedRow */
 	bool		any_triggers;	/* of users, on any table touched */
@@ -404,6 +416,10 @@ extern ApplyRow *apply_find_row(ApplyState *state, const RowRef *ref);
 
 /* qsort order of ApplyRow pointers: (table id, key bytes) */
 extern int	apply_compare_rows(const void *a, const void *b);
+
+/* The table for direct access, opened for the batch; NULL: by statements */
+extern RowDirect *apply_open_table(ApplyState *state, SyncTable *table);
+extern void apply_close_tables(ApplyState *state);
 
 /* All rows of the batch in that order; palloc'd */
 extern ApplyRow **apply_sorted_rows(ApplyState *state, int *nrows);

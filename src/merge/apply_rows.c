@@ -231,10 +231,48 @@ apply_compare_rows(const void *a, const void *b)
 	return x->key_len < y->key_len ? -1 : (x->key_len > y->key_len);
 }
 
+RowDirect *
+apply_open_table(ApplyState *state, SyncTable *table)
+{
+	ListCell   *lc;
+	OpenTable  *opened;
+	MemoryContext oldcontext;
+
+	foreach(lc, state->opened)
+	{
+		opened = lfirst(lc);
+		if (opened->table == table)
+			return opened->direct;
+	}
+	oldcontext = MemoryContextSwitchTo(state->batch_context);
+	opened = palloc(sizeof(OpenTable));
+	opened->table = table;
+	opened->direct = row_direct_begin(table);
+	state->opened = lappend(state->opened, opened);
+	MemoryContextSwitchTo(oldcontext);
+	return opened->direct;
+}
+
+void
+apply_close_tables(ApplyState *state)
+{
+	ListCell   *lc;
+
+	foreach(lc, state->opened)
+	{
+		OpenTable  *opened = lfirst(lc);
+
+		if (opened->direct != NULL)
+			row_direct_end(opened->direct);
+	}
+	state->opened = NIL;
+}
+
 static void
 read_table(TableRows *work)
 {
 	SyncTable  *table = work->table;
+	RowDirect  *direct = apply_open_table(work->state, table);
 	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
 
 	for (int i = 0; i < work->nrows; i++)
@@ -249,8 +287,21 @@ read_table(TableRows *work)
 	if (pg_class_aclcheck(table->relid, GetUserId(), ACL_UPDATE) == ACLCHECK_OK ||
 		pg_attribute_aclcheck_all(table->relid, GetUserId(), ACL_UPDATE,
 								  ACLMASK_ANY) == ACLCHECK_OK)
-		row_fetch(table, work->columns, ROW_FETCH_LOCK, work->nrows, keys,
-				  row_read, work);
+	{
+		if (direct != NULL)
+		{
+			ItemPointerData *tids = palloc(work->nrows * sizeof(ItemPointerData));
+
+			row_direct_lock(direct, work->columns, work->nrows, keys, tids,
+							row_read, work);
+			for (int i = 0; i < work->nrows; i++)
+				work->rows[i]->tid = tids[i];
+			pfree(tids);
+		}
+		else
+			row_fetch(table, work->columns, ROW_FETCH_LOCK, work->nrows, keys,
+					  row_read, work);
+	}
 	else
 	{
 		PushActiveSnapshot(IsolationUsesXactSnapshot() ?

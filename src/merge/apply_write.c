@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "audit/waiting.h"
 #include "executor/spi.h"
 #include "log/write_set.h"
 #include "merge/apply.h"
@@ -24,6 +25,19 @@
 
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
 					   int nrows);
+static void write_directly(ApplyState *state, RowDirect *direct,
+						   RowAction action, ApplyRow **rows, int nrows);
+static void write_by_statement(ApplyState *state, RowAction action,
+							   ApplyRow **rows, int nrows);
+static PlannedWrite *announce(ApplyState *state, ApplyRow *row,
+							  Bitmapset *written, bool is_delete);
+static void check_taken(const SyncTable *table, const PlannedWrite *planned);
+static void report_missing(const SyncTable *table);
+static void log_row(const ApplyRow *row, const char *scope);
+static const char *slot_scope(const SyncTable *table, TupleTableSlot *slot);
+static void check_scope_of(ApplyState *state, ApplyRow *row,
+						   TupleTableSlot *slot);
+static void report_foreign_scope(void);
 static void check_written(ApplyState *state, RowAction action, ApplyRow **rows,
 						  int nrows, Bitmapset *returned);
 static void check_returned_scope(ApplyState *state, ApplyRow *row,
@@ -91,6 +105,177 @@ apply_write(ApplyState *state)
 static void
 write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 {
+	RowDirect  *direct = apply_open_table(state, rows[0]->table);
+
+	if (direct != NULL && (action != ROW_INSERT ||
+						   row_direct_can_insert(direct, rows[0]->written)))
+		write_directly(state, direct, action, rows, nrows);
+	else
+		write_by_statement(state, action, rows, nrows);
+}
+
+/*
+ * Row by row, where each was found.  The capture trigger is fired for deletes
+ * only: it makes the tombstone's image.
+ */
+static void
+write_directly(ApplyState *state, RowDirect *direct, RowAction action,
+			   ApplyRow **rows, int nrows)
+{
+	SyncTable  *table = rows[0]->table;
+	Bitmapset  *written = rows[0]->written;
+	int			nwritten = bms_num_members(written);
+	Datum	   *values = palloc(Max(nwritten, 1) * sizeof(Datum));
+	bool	   *isnull = palloc(Max(nwritten, 1) * sizeof(bool));
+	bool		is_watched = action == ROW_INSERT &&
+	waiting_is_watched(table->table_id);
+
+	state->inserting = action == ROW_INSERT ? table : NULL;
+	if (action == ROW_INSERT)
+		row_direct_begin_inserts(direct, written);
+	else if (action == ROW_UPDATE)
+		row_direct_begin_updates(direct, written);
+	else
+		row_direct_begin_deletes(direct);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		ApplyRow   *row = rows[i];
+		Datum		clock;
+		int			n = 0;
+
+		if (action == ROW_REMOVE)
+		{
+			PlannedWrite *planned = announce(state, row, NULL, true);
+
+			if (!row_direct_delete(direct, row->key, &row->tid))
+				report_missing(table);
+			check_taken(table, planned);
+			continue;
+		}
+		for (int c = -1; (c = bms_next_member(written, c)) >= 0; n++)
+		{
+			values[n] = apply_row_value(row, c);
+			isnull[n] = row->isnull[c];
+		}
+		/* it comes back: its clock has taken over the tombstone's floor */
+		if (row->has_tombstone)
+			tombstone_remove(table->table_id, row->ref.key_bytes,
+							 row->ref.key_len);
+		clock = RowClockPGetDatum(row_clock_pack(row->clock));
+		if (action == ROW_INSERT)
+		{
+			TupleTableSlot *slot = row_direct_insert(direct, row->key, clock,
+													 values, isnull, &row->tid);
+
+			if (table->scope_column >= 0 &&
+				!table->columns[table->scope_column].is_key &&
+				!bms_is_member(table->scope_column, written))
+				check_scope_of(state, row, slot);
+			if (is_watched)
+				waiting_note_row(table->table_id, row->ref.key_bytes,
+								 row->ref.key_len);
+		}
+		else
+		{
+			TupleTableSlot *old;
+
+			if (!row_direct_update(direct, row->key, clock, values, isnull,
+								   &row->tid, &old))
+				report_missing(table);
+			if (table->scope_column >= 0 &&
+				bms_is_member(table->scope_column, written))
+				log_row(row, slot_scope(table, old));
+		}
+		log_row(row, row->scope);
+		pfree(DatumGetPointer(clock));
+	}
+	row_direct_end_writes(direct);
+	state->inserting = NULL;
+	if (action == ROW_REMOVE)
+		write_set_clear();
+}
+
+static PlannedWrite *
+announce(ApplyState *state, ApplyRow *row, Bitmapset *written, bool is_delete)
+{
+	PlannedWrite *planned = write_set_add(row->table->table_id,
+										  row->ref.key_bytes, row->ref.key_len,
+										  row->clock, written, is_delete);
+
+	planned->known_to = state->known_to;
+	return planned;
+}
+
+/* A row written without its clock would diverge silently. */
+static void
+check_taken(const SyncTable *table, const PlannedWrite *planned)
+{
+	if (!planned->is_taken)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes of table \"%s\" are not being captured",
+						table->wire_name),
+				 errhint("Enable the trigger \"~offline_sync_capture\" of the table, and capture in this session.")));
+}
+
+static void
+report_missing(const SyncTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row of table \"%s\" was not written", table->wire_name),
+			 errdetail("Row security or a trigger suppressed the write.")));
+}
+
+static void
+log_row(const ApplyRow *row, const char *scope)
+{
+	if (scope != NULL)
+		change_log_add(scope, row->table->table_id, row->ref.key_bytes,
+					   row->ref.key_len);
+}
+
+static const char *
+slot_scope(const SyncTable *table, TupleTableSlot *slot)
+{
+	SyncColumn *column = &table->columns[table->scope_column];
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column->attnum, &isnull);
+	int			modes;
+	const char *scope;
+
+	if (isnull)
+		return NULL;
+	modes = value_modes_begin();
+	scope = value_to_text(column, value);
+	value_modes_end(modes);
+	return scope;
+}
+
+/* A default has set the scope. */
+static void
+check_scope_of(ApplyState *state, ApplyRow *row, TupleTableSlot *slot)
+{
+	const char *scope = slot_scope(row->table, slot);
+
+	if (!apply_may_push(state, scope))
+		report_foreign_scope();
+	row->scope = scope;
+}
+
+static void
+report_foreign_scope(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("device may not push to the row's scope")));
+}
+
+static void
+write_by_statement(ApplyState *state, RowAction action, ApplyRow **rows,
+				   int nrows)
+{
 	SyncTable  *table = rows[0]->table;
 	Bitmapset  *written = action == ROW_REMOVE ? NULL : rows[0]->written;
 	Bitmapset  *returned = NULL;
@@ -115,10 +300,7 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 		if (row->has_tombstone && action != ROW_REMOVE)
 			tombstone_remove(table->table_id, row->ref.key_bytes,
 							 row->ref.key_len);
-		planned[i] = write_set_add(table->table_id, row->ref.key_bytes,
-								   row->ref.key_len, row->clock, written,
-								   action == ROW_REMOVE);
-		planned[i]->known_to = state->known_to;
+		planned[i] = announce(state, row, written, action == ROW_REMOVE);
 	}
 
 	/* a default or a trigger may have set the scope */
@@ -137,14 +319,7 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0; i < nrows; i++)
-	{
-		if (!planned[i]->is_taken)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("changes of table \"%s\" are not being captured",
-							table->wire_name),
-					 errhint("Enable the trigger \"~offline_sync_capture\" of the table, and capture in this session.")));
-	}
+		check_taken(table, planned[i]);
 	write_set_clear();
 }
 
@@ -160,11 +335,7 @@ check_written(ApplyState *state, RowAction action, ApplyRow **rows, int nrows,
 	{
 		if (action == ROW_INSERT)
 			report_missing_insert(state, table);
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row of table \"%s\" was not written",
-						table->wire_name),
-				 errdetail("Row security or a trigger suppressed the write.")));
+		report_missing(table);
 	}
 	if (returned == NULL)
 		return;
@@ -200,9 +371,7 @@ check_returned_scope(ApplyState *state, ApplyRow *row, HeapTuple tuple,
 
 	value_modes_end(modes);
 	if (!apply_may_push(state, scope))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("device may not push to the row's scope")));
+		report_foreign_scope();
 	row->scope = scope;
 }
 

@@ -1,0 +1,619 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_direct.c
+ *	  Rows of a tracked table by primary key, without a statement.
+ *
+ * After src/backend/executor/execReplication.c and
+ * src/backend/replication/logical/worker.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_relation.h"
+#include "registry/row_direct.h"
+#include "registry/table_build.h"
+#include "registry/value.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+struct RowDirect
+{
+	SyncTable  *table;
+	MemoryContext context;
+	Relation	rel;
+	Relation	index;			/* of the primary key; one of result's */
+	EState	   *estate;
+	ResultRelInfo *result;
+	EPQState	epqstate;
+	Snapshot	snapshot;		/* of the group of writes */
+	TupleTableSlot *old_slot;
+	TupleTableSlot *new_slot;
+	ScanKeyData *scan_keys;		/* [table->nkeys] */
+	FmgrInfo   *key_equal;		/* [table->nkeys] */
+
+	/* the group of writes */
+	Bitmapset  *written;
+	int			ndefaults;		/* columns that an insert leaves out */
+	AttrNumber *default_attnum;
+	ExprState **default_expr;
+};
+
+static bool is_plain(SyncTable *t, Relation rel);
+static void open_for_write(RowDirect *direct);
+static void make_scan_keys(RowDirect *direct);
+static bool lock_row(RowDirect *direct, IndexScanDesc scan, const Datum *key,
+					 Snapshot snapshot, TupleTableSlot *slot);
+static bool is_key_of(RowDirect *direct, const Datum *key, TupleTableSlot *slot);
+static bool find_old(RowDirect *direct, const Datum *key, ItemPointer tid);
+static void begin_writes(RowDirect *direct, Bitmapset *written, AclMode right);
+static void make_defaults(RowDirect *direct);
+static Node *column_default(RowDirect *direct, AttrNumber attnum);
+static void check_right(RowDirect *direct, Bitmapset *columns, AclMode right);
+static void check_key_readable(RowDirect *direct);
+
+RowDirect *
+row_direct_begin(SyncTable *t)
+{
+	Relation	rel;
+	RowDirect  *direct;
+
+	if (t->has_before_insert || t->has_before_update || t->has_other_triggers ||
+		t->key_deferrable || IsolationUsesXactSnapshot() ||
+		ExecutorCheckPerms_hook != NULL)
+		return NULL;
+	rel = table_open(t->relid, NoLock);
+	if (!is_plain(t, rel))
+	{
+		table_close(rel, NoLock);
+		return NULL;
+	}
+
+	direct = palloc0(sizeof(RowDirect));
+	direct->table = t;
+	direct->context = CurrentMemoryContext;
+	direct->rel = rel;
+	open_for_write(direct);
+	if (direct->index == NULL)
+	{
+		row_direct_end(direct);
+		return NULL;
+	}
+	make_scan_keys(direct);
+	return direct;
+}
+
+void
+row_direct_end(RowDirect *direct)
+{
+	ExecResetTupleTable(direct->estate->es_tupleTable, false);
+	ExecCloseIndices(direct->result);
+	FreeExecutorState(direct->estate);
+	table_close(direct->rel, NoLock);
+	pfree(direct);
+}
+
+/* No row security, no rules, and our trigger is where it should be */
+static bool
+is_plain(SyncTable *t, Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	bool		is_captured = false;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rules != NULL ||
+		triggers == NULL ||
+		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||
+		compat_schema_aclcheck(RelationGetNamespace(rel), GetUserId(),
+							   ACL_USAGE) != ACLCHECK_OK)
+		return false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (strcmp(trigger->tgname, SYNC_CAPTURE_TRIGGER) == 0)
+			is_captured = trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
+	}
+	return is_captured && triggers->trig_insert_before_row &&
+		triggers->trig_update_before_row && triggers->trig_delete_before_row;
+}
+
+/* What the executor's functions want to have around them */
+static void
+open_for_write(RowDirect *direct)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	List	   *permissions pg_attribute_unused() = NIL;
+	Oid			pkey;
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(direct->rel);
+	rte->relkind = direct->rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+	compat_add_permissions(&permissions, rte);
+	compat_init_range_table(estate, list_make1(rte), permissions);
+	estate->es_output_cid = GetCurrentCommandId(true);
+	InitResultRelInfo(result, direct->rel, 1, NULL, 0);
+	ExecOpenIndices(result, false);
+	/* where AFTER triggers look for it */
+	estate->es_opened_result_relations = list_make1(result);
+	compat_epq_init(&direct->epqstate, estate);
+	direct->estate = estate;
+	direct->result = result;
+
+	/* the list says which one it is */
+	list_free(RelationGetIndexList(direct->rel));
+	pkey = direct->rel->rd_pkindex;
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		if (RelationGetRelid(result->ri_IndexRelationDescs[i]) == pkey)
+			direct->index = result->ri_IndexRelationDescs[i];
+	}
+
+	direct->old_slot = table_slot_create(direct->rel, &estate->es_tupleTable);
+	direct->new_slot = table_slot_create(direct->rel, &estate->es_tupleTable);
+}
+
+/* The index's columns are the key's, in their order. */
+static void
+make_scan_keys(RowDirect *direct)
+{
+	SyncTable  *t = direct->table;
+
+	direct->scan_keys = palloc(t->nkeys * sizeof(ScanKeyData));
+	direct->key_equal = palloc(t->nkeys * sizeof(FmgrInfo));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		RegProcedure equal = get_opcode(t->key_eq[i]);
+
+		ScanKeyEntryInitialize(&direct->scan_keys[i], 0, i + 1,
+							   BTEqualStrategyNumber, InvalidOid,
+							   direct->index->rd_indcollation[i], equal,
+							   (Datum) 0);
+		fmgr_info(equal, &direct->key_equal[i]);
+	}
+}
+
+/* ---- reading ---- */
+
+void
+row_direct_lock(RowDirect *direct, Bitmapset *columns, int nrows,
+				const Datum *keys, ItemPointerData *tids,
+				RowFetchCallback callback, void *arg)
+{
+	SyncTable  *t = direct->table;
+	int			ncolumns = bms_num_members(columns);
+	Datum	   *values = palloc(Max(ncolumns, 1) * sizeof(Datum));
+	bool	   *isnull = palloc(Max(ncolumns, 1) * sizeof(bool));
+	TupleTableSlot *slot = direct->old_slot;
+	Snapshot	snapshot;
+	IndexScanDesc scan;
+	int			modes;
+
+	check_key_readable(direct);
+	check_right(direct, columns, ACL_SELECT);
+	if (pg_class_aclcheck(t->relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(t->relid, t->clock_attnum, GetUserId(),
+							  ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   RelationGetRelationName(direct->rel));
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = compat_index_beginscan(direct->rel, direct->index, snapshot, t->nkeys);
+	modes = t->needs_modes ? value_modes_begin() : 0;
+	for (int i = 0; i < nrows; i++)
+	{
+		Datum		clock;
+		bool		clock_isnull;
+		int			n = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		ItemPointerSetInvalid(&tids[i]);
+		if (!lock_row(direct, scan, keys + (Size) i * t->nkeys, snapshot, slot))
+			continue;
+		tids[i] = slot->tts_tid;
+		for (int c = -1; (c = bms_next_member(columns, c)) >= 0; n++)
+			values[n] = slot_getattr(slot, t->columns[c].attnum, &isnull[n]);
+		clock = slot_getattr(slot, t->clock_attnum, &clock_isnull);
+		callback(arg, i, clock, clock_isnull, values, isnull);
+	}
+	if (t->needs_modes)
+		value_modes_end(modes);
+	ExecClearTuple(slot);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	pfree(values);
+	pfree(isnull);
+}
+
+/* Find and lock one row; false where there is none.  As nodeLockRows.c does it. */
+static bool
+lock_row(RowDirect *direct, IndexScanDesc scan, const Datum *key,
+		 Snapshot snapshot, TupleTableSlot *slot)
+{
+	for (int i = 0; i < direct->table->nkeys; i++)
+		direct->scan_keys[i].sk_argument = key[i];
+	index_rescan(scan, direct->scan_keys, direct->table->nkeys, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		TM_FailureData failure;
+
+		switch (table_tuple_lock(direct->rel, &slot->tts_tid, snapshot, slot,
+								 GetCurrentCommandId(false),
+								 LockTupleNoKeyExclusive, LockWaitBlock,
+								 TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure))
+		{
+			case TM_Ok:
+				/* the version that we waited for may have another key */
+				if (!failure.traversed || is_key_of(direct, key, slot))
+					return true;
+				break;
+			case TM_Deleted:
+			case TM_SelfModified:
+				break;
+			default:
+				elog(ERROR, "unexpected state of a row to be locked");
+		}
+	}
+	return false;
+}
+
+static bool
+is_key_of(RowDirect *direct, const Datum *key, TupleTableSlot *slot)
+{
+	SyncTable  *t = direct->table;
+
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, t->columns[t->key[i]].attnum, &isnull);
+
+		if (isnull ||
+			!DatumGetBool(FunctionCall2Coll(&direct->key_equal[i],
+											direct->index->rd_indcollation[i],
+											value, key[i])))
+			return false;
+	}
+	return true;
+}
+
+/* ---- writing ---- */
+
+bool
+row_direct_can_insert(RowDirect *direct, Bitmapset *written)
+{
+	SyncTable  *t = direct->table;
+
+	/* a domain may object to the NULL of a column that is left out */
+	for (int i = 0; i < t->ncolumns; i++)
+	{
+		SyncColumn *column = &t->columns[i];
+
+		if (column->type != column->base_type && !column->is_key &&
+			!bms_is_member(i, written) && DomainHasConstraints(column->type))
+			return false;
+	}
+	return true;
+}
+
+void
+row_direct_begin_inserts(RowDirect *direct, Bitmapset *written)
+{
+	begin_writes(direct, written, ACL_INSERT);
+	make_defaults(direct);
+}
+
+void
+row_direct_begin_updates(RowDirect *direct, Bitmapset *written)
+{
+	begin_writes(direct, written, ACL_UPDATE);
+}
+
+void
+row_direct_begin_deletes(RowDirect *direct)
+{
+	begin_writes(direct, NULL, ACL_DELETE);
+}
+
+static void
+begin_writes(RowDirect *direct, Bitmapset *written, AclMode right)
+{
+	SyncTable  *t = direct->table;
+	Bitmapset  *attnums = NULL;
+	TriggerDesc *triggers = direct->result->ri_TrigDesc;
+
+	check_key_readable(direct);
+	if (right == ACL_INSERT)
+	{
+		Bitmapset  *columns = bms_copy(written);
+
+		for (int i = 0; i < t->nkeys; i++)
+			columns = bms_add_member(columns, t->key[i]);
+		check_right(direct, columns, right);
+	}
+	else if (right == ACL_UPDATE)
+		check_right(direct, written, right);
+	else if (pg_class_aclcheck(t->relid, GetUserId(), right) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   RelationGetRelationName(direct->rel));
+
+	/* result's own copy: the clock is in the tuple already */
+	triggers->trig_insert_before_row = false;
+	triggers->trig_update_before_row = false;
+
+	if (right == ACL_UPDATE)
+	{
+		for (int i = -1; (i = bms_next_member(written, i)) >= 0;)
+			attnums = bms_add_member(attnums, t->columns[i].attnum -
+									 FirstLowInvalidHeapAttributeNumber);
+		attnums = bms_add_member(attnums, t->clock_attnum -
+								 FirstLowInvalidHeapAttributeNumber);
+	}
+	compat_set_updated_columns(direct->estate, attnums);
+
+	direct->written = written;
+	direct->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(direct->snapshot);
+	direct->estate->es_snapshot = direct->snapshot;
+	direct->estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
+}
+
+void
+row_direct_end_writes(RowDirect *direct)
+{
+	ListCell   *lc;
+
+	AfterTriggerEndQuery(direct->estate);
+
+	/* tables that foreign keys' actions wrote to, opened for their triggers */
+	foreach(lc, direct->estate->es_trig_target_relations)
+		table_close(((ResultRelInfo *) lfirst(lc))->ri_RelationDesc, NoLock);
+	direct->estate->es_trig_target_relations = NIL;
+
+	ExecClearTuple(direct->old_slot);
+	ExecClearTuple(direct->new_slot);
+	PopActiveSnapshot();
+	UnregisterSnapshot(direct->snapshot);
+	direct->estate->es_snapshot = NULL;
+	CommandCounterIncrement();
+}
+
+TupleTableSlot *
+row_direct_insert(RowDirect *direct, const Datum *key, Datum clock,
+				  const Datum *values, const bool *isnull, ItemPointer tid)
+{
+	SyncTable  *t = direct->table;
+	TupleTableSlot *slot = direct->new_slot;
+	MemoryContext oldcontext;
+	int			n = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	ResetPerTupleExprContext(direct->estate);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true,
+		   slot->tts_tupleDescriptor->natts * sizeof(bool));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		int			attno = t->columns[t->key[i]].attnum - 1;
+
+		slot->tts_values[attno] = key[i];
+		slot->tts_isnull[attno] = false;
+	}
+	for (int i = -1; (i = bms_next_member(direct->written, i)) >= 0; n++)
+	{
+		slot->tts_values[t->columns[i].attnum - 1] = values[n];
+		slot->tts_isnull[t->columns[i].attnum - 1] = isnull[n];
+	}
+	for (int i = 0; i < direct->ndefaults; i++)
+	{
+		int			attno = direct->default_attnum[i] - 1;
+
+		slot->tts_values[attno] =
+			ExecEvalExprSwitchContext(direct->default_expr[i],
+									  GetPerTupleExprContext(direct->estate),
+									  &slot->tts_isnull[attno]);
+	}
+	slot->tts_values[t->clock_attnum - 1] = clock;
+	slot->tts_isnull[t->clock_attnum - 1] = false;
+	ExecStoreVirtualTuple(slot);
+	/* what is kept for triggers must last as long as result */
+	oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	ExecSimpleRelationInsert(direct->result, direct->estate, slot);
+	MemoryContextSwitchTo(oldcontext);
+	*tid = slot->tts_tid;
+	return slot;
+}
+
+bool
+row_direct_update(RowDirect *direct, const Datum *key, Datum clock,
+				  const Datum *values, const bool *isnull, ItemPointer tid,
+				  TupleTableSlot **old)
+{
+	SyncTable  *t = direct->table;
+	TupleTableSlot *slot = direct->new_slot;
+	MemoryContext oldcontext;
+	int			natts = slot->tts_tupleDescriptor->natts;
+	int			n = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!find_old(direct, key, tid))
+		return false;
+	*old = direct->old_slot;
+	ResetPerTupleExprContext(direct->estate);
+	slot_getallattrs(direct->old_slot);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, direct->old_slot->tts_values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, direct->old_slot->tts_isnull, natts * sizeof(bool));
+	for (int i = -1; (i = bms_next_member(direct->written, i)) >= 0; n++)
+	{
+		slot->tts_values[t->columns[i].attnum - 1] = values[n];
+		slot->tts_isnull[t->columns[i].attnum - 1] = isnull[n];
+	}
+	slot->tts_values[t->clock_attnum - 1] = clock;
+	slot->tts_isnull[t->clock_attnum - 1] = false;
+	ExecStoreVirtualTuple(slot);
+	oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	ExecSimpleRelationUpdate(direct->result, direct->estate, &direct->epqstate,
+							 direct->old_slot, slot);
+	MemoryContextSwitchTo(oldcontext);
+	*tid = slot->tts_tid;
+	return true;
+}
+
+bool
+row_direct_delete(RowDirect *direct, const Datum *key, ItemPointer tid)
+{
+	MemoryContext oldcontext;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!find_old(direct, key, tid))
+		return false;
+	ResetPerTupleExprContext(direct->estate);
+	oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	ExecSimpleRelationDelete(direct->result, direct->estate, &direct->epqstate,
+							 direct->old_slot);
+	MemoryContextSwitchTo(oldcontext);
+	return true;
+}
+
+/*
+ * The version to be replaced.  It is where it was found unless this transaction
+ * has changed it since, as an action of a foreign key may.
+ */
+static bool
+find_old(RowDirect *direct, const Datum *key, ItemPointer tid)
+{
+	IndexScanDesc scan;
+	bool		found;
+
+	if (ItemPointerIsValid(tid) &&
+		table_tuple_fetch_row_version(direct->rel, tid, direct->snapshot,
+									  direct->old_slot))
+		return true;
+	scan = compat_index_beginscan(direct->rel, direct->index, direct->snapshot,
+								  direct->table->nkeys);
+	found = lock_row(direct, scan, key, direct->snapshot, direct->old_slot);
+	if (found)
+		ExecMaterializeSlot(direct->old_slot);
+	index_endscan(scan);
+	return found;
+}
+
+/* Expressions for the columns that an insert does not set and that have one */
+static void
+make_defaults(RowDirect *direct)
+{
+	TupleDesc	desc = RelationGetDescr(direct->rel);
+	MemoryContext oldcontext = MemoryContextSwitchTo(direct->context);
+
+	direct->ndefaults = 0;
+	if (direct->default_attnum == NULL)
+	{
+		direct->default_attnum = palloc(desc->natts * sizeof(AttrNumber));
+		direct->default_expr = palloc(desc->natts * sizeof(ExprState *));
+	}
+	for (AttrNumber attnum = 1; attnum <= desc->natts; attnum++)
+	{
+		Node	   *expr = column_default(direct, attnum);
+
+		if (expr == NULL)
+			continue;
+		direct->default_attnum[direct->ndefaults] = attnum;
+		direct->default_expr[direct->ndefaults++] =
+			ExecInitExpr(expression_planner((Expr *) expr), NULL);
+	}
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/* NULL for a column that the insert sets, or that has none */
+static Node *
+column_default(RowDirect *direct, AttrNumber attnum)
+{
+	SyncTable  *t = direct->table;
+	Form_pg_attribute attribute =
+		TupleDescAttr(RelationGetDescr(direct->rel), attnum - 1);
+	int			column;
+
+	if (attribute->attisdropped || attribute->attgenerated ||
+		attnum == t->clock_attnum)
+		return NULL;
+	column = sync_column_by_attnum(t, attnum);
+	if (column >= 0 && (t->columns[column].is_key ||
+						bms_is_member(column, direct->written)))
+		return NULL;
+	return build_column_default(direct->rel, attnum);
+}
+
+/* ---- privileges, as the executor checks a statement's ---- */
+
+static void
+check_right(RowDirect *direct, Bitmapset *columns, AclMode right)
+{
+	SyncTable  *t = direct->table;
+	Oid			user = GetUserId();
+
+	if (pg_class_aclcheck(t->relid, user, right) == ACLCHECK_OK)
+		return;
+	for (int i = -1; (i = bms_next_member(columns, i)) >= 0;)
+	{
+		if (pg_attribute_aclcheck(t->relid, t->columns[i].attnum, user,
+								  right) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+						   RelationGetRelationName(direct->rel));
+	}
+}
+
+static void
+check_key_readable(RowDirect *direct)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < direct->table->nkeys; i++)
+		columns = bms_add_member(columns, direct->table->key[i]);
+	check_right(direct, columns, ACL_SELECT);
+	bms_free(columns);
+}
+
+bool
+row_direct_is_key_violation(const SyncTable *t, const ErrorData *edata)
+{
+	Relation	rel;
+	bool		result = false;
+
+	if (edata->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
+		edata->constraint_name == NULL || edata->table_name == NULL ||
+		edata->schema_name == NULL ||
+		strcmp(edata->table_name, t->table_name) != 0 ||
+		strcmp(edata->schema_name, t->schema_name) != 0)
+		return false;
+	rel = table_open(t->relid, NoLock);
+	list_free(RelationGetIndexList(rel));
+	if (OidIsValid(rel->rd_pkindex))
+	{
+		char	   *name = get_rel_name(rel->rd_pkindex);
+
+		result = name != NULL && strcmp(name, edata->constraint_name) == 0;
+	}
+	table_close(rel, NoLock);
+	return result;
+}
