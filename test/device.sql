@@ -165,7 +165,7 @@ BEGIN
     END LOOP;
     FOR c IN SELECT * FROM jsonb_each(change->'remove') LOOP
         IF jsonb_typeof(cells->c.key) = 'object' THEN
-            cells := cells || jsonb_build_object(c.key, cells->c.key - ARRAY(SELECT jsonb_array_elements_text(c.value)));
+            cells := cells || jsonb_build_object(c.key, (cells->c.key) - ARRAY(SELECT jsonb_array_elements_text(c.value)));
             CONTINUE;
         END IF;
         SELECT coalesce(jsonb_agg(e), '[]') INTO old
