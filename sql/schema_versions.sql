@@ -294,6 +294,18 @@ COMMIT;
 SELECT version - :current AS version, table_name, column_name, change FROM history WHERE version > :current;
 SELECT raised($$SELECT sync_register_device('73636865-6d61-8000-8000-000000000000')$$);
 
+-- a person decides about a change that was made in an older version
+CREATE TABLE plan (id int PRIMARY KEY, a text, b text, size int);
+GRANT ALL ON plan TO regress_sync_worker;
+SELECT sync_enable_table('plan', options => '{"consistency": "strong"}');
+INSERT INTO plan VALUES (1, 'a', 'b', 1);
+SELECT schema_version AS then FROM sync_hello(id(4)) \gset
+ALTER TABLE plan RENAME a TO c;
+ALTER TABLE plan DROP b, ALTER size TYPE text USING size || ' m';
+SELECT status, outcomes FROM push(4, :then, '{"table": "plan", "key": {"id": 1}, "set": {"a": "concurrent", "b": "dropped", "size": 2}}');
+SELECT sync_resolve_conflict(conflict, 'incoming') FROM sync_conflicts WHERE table_name = 'plan';
+SELECT id, c, size FROM plan;
+
 -- who may see it
 REVOKE SELECT ON note FROM regress_sync_worker;
 SET ROLE regress_sync_worker;

@@ -32,6 +32,8 @@ static void put_keys(ApplyRow *row, int column, const DeltaCell *cell);
 static void put_list(ApplyRow *row, int column, const DeltaCell *cell);
 static bool every_tag(const OrSetTag *tag, void *arg);
 static int	writable_column(const SyncTable *table, const char *name, int len);
+static void check_writable(const SyncTable *table, int column, const char *name,
+						   int len);
 static void run(ApplyRow *row, RowStatement statement);
 
 void
@@ -39,17 +41,25 @@ resolve_row_incoming(SyncTable *table, const Conflict *conflict)
 {
 	DeltaReader reader;
 	DeltaChange change;
+	TableVersion *version;
+	int		   *indexes;		/* of the cells' columns, as the device knew
+								 * them */
 	Bitmapset  *columns = NULL;
 	ApplyRow   *row;
 	int			modes;
 
 	find_change(conflict, &reader, &change);
+	version = table_version_open(table, reader.header.schema_version);
+	indexes = palloc(Max(change.ncells, 1) * sizeof(int));
 	for (int i = 0; i < change.ncells; i++)
 	{
 		DeltaName  *name = &reader.columns[change.cells[i].column];
 
-		columns = bms_add_member(columns,
-								 writable_column(table, name->data, name->len));
+		indexes[i] = table_version_column(table, version, name->data, name->len);
+		if (indexes[i] == VERSION_DROPPED_COLUMN)
+			continue;
+		check_writable(table, indexes[i], name->data, name->len);
+		columns = bms_add_member(columns, indexes[i]);
 	}
 	row = read_row(table, conflict, columns);
 	if (change.kind == DELTA_CHANGE_DELETE)
@@ -69,10 +79,13 @@ resolve_row_incoming(SyncTable *table, const Conflict *conflict)
 	}
 	for (int i = 0; i < change.ncells; i++)
 	{
-		DeltaName  *name = &reader.columns[change.cells[i].column];
+		DeltaCell	cell = change.cells[i];
 
-		put_cell(row, sync_column_by_name(table, name->data, name->len),
-				 &change.cells[i]);
+		if (indexes[i] == VERSION_DROPPED_COLUMN)
+			continue;
+		table_version_up(table, version, indexes[i], &change.cells[i].value,
+						 &cell.value);
+		put_cell(row, indexes[i], &cell);
 	}
 	value_modes_end(modes);
 	run(row, !row->exists ? ROW_STATEMENT_INSERT :
@@ -278,6 +291,14 @@ writable_column(const SyncTable *table, const char *name, int len)
 {
 	int			column = sync_column_by_name(table, name, len);
 
+	check_writable(table, column, name, len);
+	return column;
+}
+
+/* Raise where the column that a name was found to mean, or -1, cannot be written. */
+static void
+check_writable(const SyncTable *table, int column, const char *name, int len)
+{
 	if (column < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -288,7 +309,6 @@ writable_column(const SyncTable *table, const char *name, int len)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%.*s\" cannot be written", len, name),
 				 errdetail("It belongs to the primary key, or is generated.")));
-	return column;
 }
 
 /* Write the row; whatever the caller may not do raises its ordinary error. */

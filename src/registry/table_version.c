@@ -30,8 +30,8 @@
 #include "utils/resowner.h"
 
 const pg_uuid_t sync_schema_replica = {{
-	0x73, 0x63, 0x68, 0x65, 0x6d, 0x61, 0x80, 0x00,
-	0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+		0x73, 0x63, 0x68, 0x65, 0x6d, 0x61, 0x80, 0x00,
+		0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 }};
 
 /* A column that a version has */
@@ -65,8 +65,8 @@ typedef struct Conversion
 								 * any more, or is not needed */
 	int			nregistered;
 	ColumnConversion *registered;
-	FmgrInfo   *up;				/* [nregistered]; fn_oid InvalidOid: not looked
-								 * up yet */
+	FmgrInfo   *up;				/* [nregistered]; fn_oid InvalidOid: not
+								 * looked up yet */
 	FmgrInfo   *down;
 } Conversion;
 
@@ -93,7 +93,7 @@ static char *sent_text(const SyncColumn *column, const DeltaValue *value);
 static char *plain_text(SyncColumn *column, Datum value);
 static Datum read_text(SyncColumn *column, char *text, bool *isnull);
 static void text_to_delta(const SyncColumn *column, char *text, DeltaValue *result);
-static bool is_integer(const char *text);
+static bool is_integer(const char *str);
 static void string_value(char *text, DeltaValue *result);
 static void null_value(DeltaValue *result);
 static void convert_down(Conversion *c, Datum value, bool isnull,
@@ -641,13 +641,13 @@ text_to_delta(const SyncColumn *column, char *text, DeltaValue *result)
 
 /* As JSON spells integers: no plus, no leading zeros */
 static bool
-is_integer(const char *text)
+is_integer(const char *str)
 {
-	const char *digits = text + (text[0] == '-');
+	const char *digits = str + (str[0] == '-');
 	Size		len = strlen(digits);
 
 	return len > 0 && strspn(digits, "0123456789") == len &&
-		(digits[0] != '0' || strcmp(text, "0") == 0);
+		(digits[0] != '0' || strcmp(str, "0") == 0);
 }
 
 static void
@@ -655,6 +655,7 @@ string_value(char *text, DeltaValue *result)
 {
 	result->kind = DELTA_STRING;
 	result->data = text;
+
 	result->len = strlen(text);
 }
 
