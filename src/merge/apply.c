@@ -190,7 +190,9 @@ apply_delta(ApplyState *state, ApplyResult *result)
 	apply_resolve(state);
 	apply_fall_together(state);
 	apply_check_earlier(state);
+	state->may_set_aside = state->may_defer;
 	apply_all(state);
+	state->may_set_aside = false;
 	apply_settle_deferred(state);
 	finish(state, result, &outcomes);
 }
@@ -461,6 +463,7 @@ void
 apply_all(ApplyState *state)
 {
 	ErrorData  *error;
+	ErrorData  *failed;
 	bool		met_race;
 
 	if (try_units(state, 0, state->nunits, &error))
@@ -471,7 +474,11 @@ apply_all(ApplyState *state)
 		refuse_unit(state, 0, error);
 		return;
 	}
+	failed = error;
 	(void) run_batch(state, 0, state->nchanges, true, &error);
+	if (!met_race && apply_set_aside(state, failed) &&
+		try_units(state, 0, state->nunits, &error))
+		return;
 	if (met_race)
 		apply_units(state, 0, state->nunits);
 	else

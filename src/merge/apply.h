@@ -18,6 +18,7 @@
  *	  apply_write.c		write what was decided
  *	  apply_intent.c	call the handlers of intents
  *	  apply_defer.c		changes that have to wait for another row
+ *	  apply_missing.c	which rows are missing
  *	  apply_report.c	corrections, outcomes, journal
  *	  apply_retry.c		what waited, tried again
  *
@@ -279,6 +280,7 @@ typedef struct ApplyState
 	HTAB	   *writer_classes; /* of other devices; NULL: none asked for */
 
 	/* waiting for rows */
+	bool		may_set_aside;	/* what refers to missing rows is tried later */
 	bool		may_defer;		/* a change whose parent is missing waits */
 	bool		is_guest;		/* in a statement, or with the rights, of
 								 * somebody else: errors decide nothing */
@@ -369,11 +371,35 @@ extern void apply_settle_deferred(ApplyState *state);
 /* Store what still waits: counts it, refuses what is too much. */
 extern void apply_store_deferred(ApplyState *state);
 
+/* A foreign key from one tracked table to another */
+typedef struct ParentReference
+{
+	SyncTable  *child;
+	SyncTable  *parent;
+	int			nkeys;
+	AttrNumber	conkey[INDEX_MAX_KEYS];
+	AttrNumber	confkey[INDEX_MAX_KEYS];
+} ParentReference;
+
+extern bool apply_parent_reference(ApplyState *state, const ErrorData *edata,
+								   ParentReference *reference);
+extern bool apply_parent_key(const ApplyChange *change,
+							 const ParentReference *reference, RowRef *ref);
+
 /* Make constraints that are checked at commit speak now, where changes first ..
  * last - 1 have written to a table with such; and note beforehand whether the
  * transaction violates some already. */
 extern void apply_check_constraints(ApplyState *state, int first, int last);
 extern void apply_check_earlier(ApplyState *state);
+
+/* ---- apply_missing.c ---- */
+
+/* Which rows of a table are known to be missing? */
+extern void apply_find_missing(int32 table_id, int nrows, const RowRef *refs,
+							   bool *is_missing);
+
+/* After a failed batch: set aside units whose parents are missing. */
+extern bool apply_set_aside(ApplyState *state, const ErrorData *edata);
 
 /* ---- apply_retry.c ---- */
 
@@ -408,6 +434,9 @@ extern void apply_refuse_error(ApplyChange *change, const ErrorData *edata);
 
 extern uint32 apply_row_hash(const void *key, Size keysize);
 extern int	apply_row_match(const void *a, const void *b, Size keysize);
+
+/* A set of rows: its entries are RowRefs, whose bytes are not copied. */
+extern HTAB *apply_make_row_set(MemoryContext context);
 
 /* Make the batch's rows and read them under lock, in (table, key) order. */
 extern void apply_read_rows(ApplyState *state, int first, int last);

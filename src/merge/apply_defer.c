@@ -47,10 +47,9 @@ static bool is_missing_parent(const ApplyState *state, int unit,
 							  const ErrorData *edata);
 static int	find_culprit(const ApplyState *state, int unit,
 						 const ErrorData *edata);
-static void note_parent(ApplyChange *change, const ErrorData *edata);
+static void note_parent(ApplyState *state, ApplyChange *change,
+						const ErrorData *edata);
 static SyncTable *referenced_table(const SyncTable *table, Oid relid);
-static bool note_parent_key(ApplyChange *change, SyncTable *parent, int nkeys,
-							const AttrNumber *conkey, const AttrNumber *confkey);
 static const Datum *sent_value(const ApplyChange *change, int column);
 static void add_waiting_row(ApplyState *state, const RowRef *ref);
 static bool waits_already(const ApplyState *state, const ApplyChange *changes,
@@ -97,18 +96,7 @@ static void
 add_waiting_row(ApplyState *state, const RowRef *ref)
 {
 	if (state->waiting == NULL)
-	{
-		HASHCTL		ctl;
-
-		ctl.keysize = sizeof(RowRef);
-		ctl.entrysize = sizeof(RowRef);
-		ctl.hash = apply_row_hash;
-		ctl.match = apply_row_match;
-		ctl.hcxt = state->context;
-		state->waiting = hash_create("offline_sync waiting rows", 64, &ctl,
-									 HASH_ELEM | HASH_FUNCTION |
-									 HASH_COMPARE | HASH_CONTEXT);
-	}
+		state->waiting = apply_make_row_set(state->context);
 	(void) hash_search(state->waiting, ref, HASH_ENTER, NULL);
 }
 
@@ -167,7 +155,7 @@ apply_defer_failed(ApplyState *state, int unit, const ErrorData *edata)
 		culprit = find_culprit(state, unit, edata);
 		apply_refuse_error(&state->changes[culprit], edata);
 		state->changes[culprit].reason = "missing_parent";
-		note_parent(&state->changes[culprit], edata);
+		note_parent(state, &state->changes[culprit], edata);
 
 		/* in a group it may be another one that lacks its parent */
 		if (state->unit_start[unit + 1] - state->unit_start[unit] > 1)
@@ -255,44 +243,72 @@ find_culprit(const ApplyState *state, int unit, const ErrorData *edata)
  * ---------------------------------------------------------------- */
 
 static void
-note_parent(ApplyChange *change, const ErrorData *edata)
+note_parent(ApplyState *state, ApplyChange *change, const ErrorData *edata)
 {
-	SyncTable  *table = change->table;
-	Oid			constraint = InvalidOid;
-	HeapTuple	tuple;
-	SyncTable  *parent;
-	int			nkeys;
-	AttrNumber	conkey[INDEX_MAX_KEYS];
-	AttrNumber	confkey[INDEX_MAX_KEYS];
-	Oid			operators[INDEX_MAX_KEYS];
-	AttrNumber	set_cols[INDEX_MAX_KEYS];
-	int			nset_cols;
+	ParentReference reference;
+	RowRef		ref;
+	int			modes;
 
 	change->parent_table_id = 0;
 	change->parent_key = NULL;
-	if (edata->constraint_name != NULL)
-		constraint = get_relation_constraint_oid(table->relid,
-												 edata->constraint_name, true);
-	if (!OidIsValid(constraint))
+	if (!apply_parent_reference(state, edata, &reference) ||
+		reference.child != change->table)
 		return;
+	change->parent_table_id = reference.parent->table_id;
+	if (reference.child->has_before_insert || reference.child->has_before_update)
+		return;					/* it may be about another value than was sent */
+	modes = value_modes_begin();
+	if (apply_parent_key(change, &reference, &ref))
+	{
+		change->parent_key = ref.key_bytes;
+		change->parent_keylen = ref.key_len;
+	}
+	value_modes_end(modes);
+}
+
+/* The foreign key that an error is about, where the delta knows the table that has
+ * it and that refers to a tracked one. */
+bool
+apply_parent_reference(ApplyState *state, const ErrorData *edata,
+					   ParentReference *reference)
+{
+	HeapTuple	tuple;
+	Oid			operators[INDEX_MAX_KEYS];
+	AttrNumber	set_cols[INDEX_MAX_KEYS];
+	int			nset_cols;
+	Oid			constraint = InvalidOid;
+
+	if (edata->constraint_name == NULL || edata->table_name == NULL)
+		return false;
+	reference->child = reference->parent = NULL;
+	for (int i = 0; i < state->reader.ntables && reference->child == NULL; i++)
+	{
+		if (state->tables[i] != NULL &&
+			strcmp(state->tables[i]->table_name, edata->table_name) == 0 &&
+			edata->schema_name != NULL &&
+			strcmp(state->tables[i]->schema_name, edata->schema_name) == 0)
+			reference->child = state->tables[i];
+	}
+	if (reference->child == NULL)
+		return false;
+	constraint = get_relation_constraint_oid(reference->child->relid,
+											 edata->constraint_name, true);
+	if (!OidIsValid(constraint))
+		return false;
 	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
 	if (!HeapTupleIsValid(tuple))
-		return;
+		return false;
 	if (((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN)
 	{
-		parent = referenced_table(table,
-								  ((Form_pg_constraint) GETSTRUCT(tuple))->confrelid);
-		DeconstructFkConstraintRow(tuple, &nkeys, conkey, confkey, operators,
-								   operators, operators, &nset_cols, set_cols);
-		if (parent != NULL)
-		{
-			change->parent_table_id = parent->table_id;
-			if (!table->has_before_insert && !table->has_before_update &&
-				!note_parent_key(change, parent, nkeys, conkey, confkey))
-				change->parent_key = NULL;
-		}
+		reference->parent =
+			referenced_table(reference->child,
+							 ((Form_pg_constraint) GETSTRUCT(tuple))->confrelid);
+		DeconstructFkConstraintRow(tuple, &reference->nkeys, reference->conkey,
+								   reference->confkey, operators, operators,
+								   operators, &nset_cols, set_cols);
 	}
 	ReleaseSysCache(tuple);
+	return reference->parent != NULL;
 }
 
 /* The tracked table that this relation is, among those that the table refers to. */
@@ -311,29 +327,30 @@ referenced_table(const SyncTable *table, Oid relid)
 	return NULL;
 }
 
-/* Its key, from what the change says of the columns that refer to it. */
-static bool
-note_parent_key(ApplyChange *change, SyncTable *parent, int nkeys,
-				const AttrNumber *conkey, const AttrNumber *confkey)
+/* The key of the row that a change refers to, from what it says of the columns that
+ * refer to it.  Under value modes. */
+bool
+apply_parent_key(const ApplyChange *change, const ParentReference *reference,
+				 RowRef *ref)
 {
-	SyncTable  *table = change->table;
+	SyncTable  *child = reference->child;
+	SyncTable  *parent = reference->parent;
 	Datum		key[INDEX_MAX_KEYS];
 	StringInfoData buf;
-	int			modes;
 
 	for (int k = 0; k < parent->nkeys; k++)
 	{
 		SyncColumn *wanted = &parent->columns[parent->key[k]];
 		const Datum *value = NULL;
 
-		for (int i = 0; i < nkeys && value == NULL; i++)
+		for (int i = 0; i < reference->nkeys && value == NULL; i++)
 		{
 			int			column;
 
-			if (confkey[i] != wanted->attnum)
+			if (reference->confkey[i] != wanted->attnum)
 				continue;
-			column = sync_column_by_attnum(table, conkey[i]);
-			if (column >= 0 && table->columns[column].base_type == wanted->base_type)
+			column = sync_column_by_attnum(child, reference->conkey[i]);
+			if (column >= 0 && child->columns[column].base_type == wanted->base_type)
 				value = sent_value(change, column);
 		}
 		if (value == NULL)
@@ -342,11 +359,10 @@ note_parent_key(ApplyChange *change, SyncTable *parent, int nkeys,
 	}
 
 	initStringInfo(&buf);
-	modes = value_modes_begin();
 	row_key_encode(&buf, parent, key);
-	value_modes_end(modes);
-	change->parent_key = buf.data;
-	change->parent_keylen = buf.len;
+	ref->table_id = parent->table_id;
+	ref->key_bytes = buf.data;
+	ref->key_len = buf.len;
 	return true;
 }
 

@@ -82,10 +82,12 @@ static bool retry_as_guest(const pg_uuid_t *uuid, const AwaitedRow *rows,
 static void retry_device(Retry *retry, const AwaitedRow *rows, int nrows);
 static void mark_due(Retry *retry, const AwaitedRow *rows, int nrows,
 					 int *guesses);
-static HTAB *make_ref_set(void);
 static int	run_pass(Retry *retry, bool only_expired);
 static int	pick_units(Retry *retry, int first, int last, bool only_expired,
 					   int *picks);
+static int	leave_hopeless(Retry *retry, int *picks, int npicks);
+static void find_missing(Retry *retry, const int *picks, int npicks,
+						 bool *is_missing);
 static bool is_blocked(const Retry *retry, const WaitingChange *change);
 static void block_row(Retry *retry, const WaitingChange *change);
 static int	retry_delta(Retry *retry, const int *picks, int npicks,
@@ -361,7 +363,7 @@ retry_device(Retry *retry, const AwaitedRow *rows, int nrows)
 static void
 mark_due(Retry *retry, const AwaitedRow *rows, int nrows, int *guesses)
 {
-	HTAB	   *refs = rows == NULL ? NULL : make_ref_set();
+	HTAB	   *refs = rows == NULL ? NULL : apply_make_row_set(CurrentMemoryContext);
 
 	for (int i = 0; i < nrows; i++)
 	{
@@ -395,19 +397,6 @@ mark_due(Retry *retry, const AwaitedRow *rows, int nrows, int *guesses)
 		hash_destroy(refs);
 }
 
-static HTAB *
-make_ref_set(void)
-{
-	HASHCTL		ctl;
-
-	ctl.keysize = ctl.entrysize = sizeof(RowRef);
-	ctl.hash = apply_row_hash;
-	ctl.match = apply_row_match;
-	ctl.hcxt = CurrentMemoryContext;
-	return hash_create("offline_sync rows of waiting changes", 64, &ctl,
-					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-}
-
 /* Returns how many changes came to their end. */
 static int
 run_pass(Retry *retry, bool only_expired)
@@ -415,7 +404,7 @@ run_pass(Retry *retry, bool only_expired)
 	int		   *picks = palloc(Max(retry->nchanges, 1) * sizeof(int));
 	int			nended = 0;
 
-	retry->blocked = make_ref_set();
+	retry->blocked = apply_make_row_set(CurrentMemoryContext);
 	for (int first = 0, last; first < retry->nchanges; first = last)
 	{
 		int			npicks;
@@ -428,6 +417,8 @@ run_pass(Retry *retry, bool only_expired)
 				break;
 		}
 		npicks = pick_units(retry, first, last, only_expired, picks);
+		if (npicks > 0 && !only_expired)
+			npicks = leave_hopeless(retry, picks, npicks);
 		if (npicks > 0)
 			nended += retry_delta(retry, picks, npicks, only_expired);
 		for (int i = 0; i < npicks; i++)
@@ -468,9 +459,7 @@ pick_units(Retry *retry, int first, int last, bool only_expired, int *picks)
 		}
 		if (n == 0)
 			continue;
-		is_due &= !is_held && (only_expired || retry->ntries >= n);
-		if (is_due && !only_expired)
-			retry->ntries -= n;
+		is_due &= !is_held;
 		for (int i = start; i < end; i++)
 		{
 			if (retry->has_ended[i])
@@ -485,6 +474,90 @@ pick_units(Retry *retry, int first, int last, bool only_expired, int *picks)
 		}
 	}
 	return npicks;
+}
+
+/*
+ * Of the picked changes, all of one delta, keep those that may come to something:
+ * not those whose parent is known to be missing still, what has to follow them, or
+ * what would be more than may be tried.  Returns how many are left.
+ */
+static int
+leave_hopeless(Retry *retry, int *picks, int npicks)
+{
+	bool	   *is_missing = palloc(npicks * sizeof(bool));
+	int			nleft = 0;
+
+	find_missing(retry, picks, npicks, is_missing);
+	for (int start = 0, end; start < npicks; start = end)
+	{
+		bool		is_left = true;
+
+		for (end = start; end < npicks; end++)
+		{
+			const WaitingChange *change = &retry->changes[picks[end]];
+
+			if (change->unit != retry->changes[picks[start]].unit)
+				break;
+			is_left &= !is_missing[end] && !is_blocked(retry, change);
+		}
+		is_left &= retry->ntries >= end - start;
+		if (is_left)
+			retry->ntries -= end - start;
+		for (int i = start; i < end; i++)
+		{
+			if (is_left)
+			{
+				picks[nleft++] = picks[i];
+				continue;
+			}
+			block_row(retry, &retry->changes[picks[i]]);
+			retry->is_due[picks[i]] =
+				strcmp(retry->changes[picks[i]].reason, "waits_for") == 0;
+		}
+	}
+	pfree(is_missing);
+	return nleft;
+}
+
+/* Asked with the rights of who pushed them. */
+static void
+find_missing(Retry *retry, const int *picks, int npicks, bool *is_missing)
+{
+	Oid			role = get_role_oid(retry->changes[picks[0]].role, true);
+	RowRef	   *refs = palloc(npicks * sizeof(RowRef));
+	int		   *places = palloc(npicks * sizeof(int));
+	bool	   *answers = palloc(npicks * sizeof(bool));
+	bool	   *is_asked = palloc0(npicks * sizeof(bool));
+	SavedUser	saved;
+
+	memset(is_missing, false, npicks * sizeof(bool));
+	if (!OidIsValid(role) || retry->device->is_revoked || !may_become(role))
+		return;
+	become(&saved, role, retry->is_guest);
+	for (int i = 0; i < npicks; i++)
+	{
+		int32		table_id = retry->changes[picks[i]].parent_table_id;
+		int			n = 0;
+
+		if (is_asked[i] || retry->changes[picks[i]].parent_key == NULL)
+			continue;
+		for (int k = i; k < npicks; k++)
+		{
+			const WaitingChange *change = &retry->changes[picks[k]];
+
+			if (change->parent_table_id != table_id || change->parent_key == NULL)
+				continue;
+			is_asked[k] = true;
+			refs[n].table_id = table_id;
+			refs[n].key_len = change->parent_keylen;
+			refs[n].key_bytes = change->parent_key;
+			places[n++] = k;
+		}
+		apply_find_missing(table_id, n, refs, answers);
+		for (int k = 0; k < n; k++)
+			is_missing[places[k]] = answers[k];
+	}
+	restore(&saved);
 }
 
 static bool

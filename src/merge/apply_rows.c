@@ -75,6 +75,19 @@ apply_row_match(const void *a, const void *b, Size keysize)
 	return memcmp(x->key_bytes, y->key_bytes, x->key_len);
 }
 
+HTAB *
+apply_make_row_set(MemoryContext context)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = ctl.entrysize = sizeof(RowRef);
+	ctl.hash = apply_row_hash;
+	ctl.match = apply_row_match;
+	ctl.hcxt = context;
+	return hash_create("offline_sync row set", 64, &ctl,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
 ApplyRow *
 apply_find_row(ApplyState *state, const RowRef *ref)
 {

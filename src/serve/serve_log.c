@@ -837,6 +837,7 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 		return;
 	}
 	is_new = is_lost || scope_stamp == NULL ||
+		(page->late_rows != NULL && row_set_has(page->late_rows, &row->row)) ||
 		!serve_stamp_is_known(page, scope_stamp) ||
 		!floor_is_known(page, clock);
 	is_had = !is_new && serve_row_is_had(page, scope_stamp, &row->row);
@@ -880,12 +881,18 @@ brings_row(ServePage *page, const LogEntry *entry, const pg_uuid_t *node,
 		   const Stamp *scope_stamp)
 {
 	int			n;
+	int			first;
 
 	if (scope_stamp->xid == entry->xid &&
 		memcmp(&scope_stamp->node, node, UUID_LEN) == 0)
 		return entry->scope != NULL;
-	(void) serve_pushes_at(page, node, entry->xid, &n);
-	return n == 0;
+	first = serve_pushes_at(page, node, entry->xid, &n);
+	for (int i = first; i < first + n; i++)
+	{
+		if (!page->pushes[i].is_late)
+			return false;
+	}
+	return true;
 }
 
 static void

@@ -13,7 +13,8 @@
  *
  * What became of changes that had to wait was in no answer.  So the position where
  * they came to their end is like that of a push whose answer was lost, about just
- * their rows.
+ * their rows.  The device may still show what it wrote where that did not prevail,
+ * so such a row goes whole, whichever entry it is met by first.
  *
  * Where the answer never arrived (the push ends after the vector's entry for
  * the device) all of those rows are served whole, also where nothing of the
@@ -69,6 +70,7 @@ serve_pushes_load(ServePage *page)
 	int			max = 16;
 
 	page->npushes = 0;
+	page->late_rows = NULL;
 	page->pushes = MemoryContextAlloc(page->context, max * sizeof(ServePush));
 	while (journal_scan_next(scan, &position))
 	{
@@ -149,8 +151,12 @@ load_late_changes(ServePage *page, int *max)
 					RowRef		row = {changes[k].table_id, changes[k].keylen,
 					changes[k].key};
 
-					if (row.table_id != 0 && row_set_add(push->rows, &row))
-						push->refs[push->nrefs++] = row;
+					if (row.table_id == 0 || !row_set_add(push->rows, &row))
+						continue;
+					push->refs[push->nrefs++] = row;
+					if (page->late_rows == NULL)
+						page->late_rows = row_set_create();
+					(void) row_set_add(page->late_rows, &row);
 				}
 				if (push->nrefs > 1)
 					qsort(push->refs, push->nrefs, sizeof(RowRef), compare_refs);
