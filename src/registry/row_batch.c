@@ -12,19 +12,24 @@
  * So sequential scans and hash or merge joins are discouraged while a plan is
  * made (and only then: not while it runs, when users' triggers make their own
  * plans): what remains is a nested loop over the batch with index look-ups by
- * primary key, in the batch's order.
+ * primary key, in the batch's order.  For a table that was analyzed while it was
+ * empty that is still the whole index for each row; so the plan is made anew
+ * when the table has grown a lot.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "registry/row_batch.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -40,6 +45,9 @@
 /* more plans than this are not kept: they are all dropped, and made anew */
 #define BATCH_MAX_PLANS		512
 
+/* a plan is made anew when the table has so many times the blocks */
+#define PLAN_GROWTH			8
+
 typedef struct PlanEntry
 {
 	uint64		hash;			/* hash key */
@@ -48,6 +56,7 @@ typedef struct PlanEntry
 	Bitmapset  *carried;
 	Bitmapset  *returned;
 	SPIPlanPtr	plan;			/* NULL while being made */
+	BlockNumber nblocks;		/* of the table, when it was made */
 } PlanEntry;
 
 static HTAB *plan_cache = NULL;
@@ -55,6 +64,7 @@ static MemoryContext plan_context = NULL;
 
 static SPIPlanPtr plan_get(RowBatch *batch, RowStatement statement,
 						   Bitmapset *returned);
+static BlockNumber table_size(const SyncTable *table);
 static SPIPlanPtr plan_make(RowBatch *batch, RowStatement statement,
 							Bitmapset *returned);
 static char *statement_text(RowBatch *batch, RowStatement statement,
@@ -170,6 +180,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	bool		found;
 	SPIPlanPtr	plan;
 	MemoryContext oldcontext;
+	BlockNumber nblocks = table_size(batch->table);
 
 	hash = hash_combine64(batch->table->version,
 						  ((uint64) bms_hash_value(batch->carried) << 32) |
@@ -195,6 +206,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 		entry->statement == statement &&
 		bms_equal(entry->carried, batch->carried) &&
 		bms_equal(entry->returned, returned) &&
+		nblocks / PLAN_GROWTH <= entry->nblocks &&
 		SPI_plan_is_valid(entry->plan))
 		return entry->plan;
 
@@ -227,8 +239,38 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	entry->carried = bms_copy(batch->carried);
 	entry->returned = bms_copy(returned);
 	entry->plan = plan;
+	entry->nblocks = nblocks;
 	MemoryContextSwitchTo(oldcontext);
 	return plan;
+}
+
+/* In blocks; of a partitioned table, of its leaves together. */
+static BlockNumber
+table_size(const SyncTable *table)
+{
+	Relation	rel = table_open(table->relid, AccessShareLock);
+	BlockNumber nblocks = 0;
+
+	if (RELKIND_HAS_STORAGE(rel->rd_rel->relkind))
+		nblocks = RelationGetNumberOfBlocks(rel);
+	else
+	{
+		List	   *leaves = find_all_inheritors(table->relid, AccessShareLock,
+												 NULL);
+		ListCell   *lc;
+
+		foreach(lc, leaves)
+		{
+			Relation	leaf = table_open(lfirst_oid(lc), NoLock);
+
+			if (RELKIND_HAS_STORAGE(leaf->rd_rel->relkind))
+				nblocks += RelationGetNumberOfBlocks(leaf);
+			table_close(leaf, NoLock);
+		}
+		list_free(leaves);
+	}
+	table_close(rel, NoLock);
+	return nblocks;
 }
 
 static SPIPlanPtr
