@@ -527,6 +527,12 @@ GetDatabaseEncoding(void)
 	return PG_UTF8;
 }
 
+bool
+pg_verifymbstr(const char *mbstr, int len, bool noError)
+{
+	return pg_encoding_verifymbstr(PG_UTF8, mbstr, len) == len;
+}
+
 void
 pg_unicode_to_server(pg_wchar c, unsigned char *s)
 {
