@@ -28,6 +28,7 @@ SQL_PARTS = $(wildcard \
 	src/merge/apply.sql \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
+	src/guard/access.sql \
 	src/audit/row_status.sql \
 	src/audit/views.sql \
 	src/audit/policies.sql \

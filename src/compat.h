@@ -25,6 +25,8 @@
 	object_aclcheck(ProcedureRelationId, proc, role, mode)
 #define pg_namespace_aclcheck(nsp, role, mode) \
 	object_aclcheck(NamespaceRelationId, nsp, role, mode)
+#define pg_extension_ownercheck(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
 #define pg_class_ownercheck(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
 #define pg_proc_aclcheck(proc, role, mode) \

@@ -5,7 +5,7 @@
 -- each view chooses its rows by what the caller may see:
 --
 --   devices    whose owner role the caller is a member of; all of them for those
---              who may register devices
+--              who may register devices, or monitor
 --   values     of tables that the caller may SELECT.  Where row security applies
 --              to the caller, values that somebody else may have written are
 --              left out, since no policy can be asked about them any more.
@@ -34,6 +34,7 @@ FROM offline_sync.device d
 WHERE pg_catalog.has_function_privilege(
           'sync_register_device(uuid, text[], regrole, text, bytea, text)'::pg_catalog.regprocedure,
           'EXECUTE')
+   OR pg_catalog.has_function_privilege('sync_may_monitor()'::pg_catalog.regprocedure, 'EXECUTE')
    OR EXISTS (SELECT FROM pg_catalog.pg_roles r
               WHERE r.rolname = d.owner
                 AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
@@ -217,8 +218,9 @@ FROM (
 WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
    OR pg_catalog.has_function_privilege(
           'sync_register_device(uuid, text[], regrole, text, bytea, text)'::pg_catalog.regprocedure,
-          'EXECUTE');
+          'EXECUTE')
+   OR pg_catalog.has_function_privilege('sync_may_monitor()'::pg_catalog.regprocedure, 'EXECUTE');
 COMMENT ON VIEW sync_stats IS
-    'size of the state: what it holds, numbers of entries (estimates) and bytes; for members of pg_monitor and those who may register devices';
+    'size of the state: what it holds, numbers of entries (estimates) and bytes; for members of pg_monitor and those who may register devices, or monitor';
 
 GRANT SELECT ON sync_devices, sync_conflicts, sync_audit, sync_stats TO PUBLIC;

@@ -160,6 +160,8 @@ typedef struct ApplyRow
 	ItemPointerData tid;		/* where, if the table is accessed directly */
 	bool		is_alive;		/* after the decisions so far */
 	bool		has_tombstone;
+	bool		is_hidden;		/* by row security: the row, or what was
+								 * deleted */
 	bool		is_scope_seen;	/* its scope stamp and the grant are */
 	bool		is_news;		/* it is there, and the device may not have it */
 	RowClock   *clock;			/* NULL: never was */

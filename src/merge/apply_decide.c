@@ -39,7 +39,7 @@ static void conclude(ApplyChange *change, const CellTally *tally);
 static void refuse_now(ApplyState *state, ApplyChange *change,
 					   const char *reason, int sqlstate, const char *message);
 static bool check_scope(ApplyState *state, ApplyChange *change,
-						const char *scope);
+						const char *scope, bool is_sent);
 static bool must_write_before(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row);
 static bool refers_to(const SyncTable *table, int32 target, int depth);
@@ -112,9 +112,18 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	for (int i = 0; i < change->ncells; i++)
 		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
 
+	/* who is not to know of the row adds nothing to what is left of it either */
+	if (row->is_hidden && !row->is_alive && intention != ROW_WANTS_INSERT)
+	{
+		row->check_presence = true;
+		refuse_now(state, change, "no_row", ERRCODE_NO_DATA_FOUND,
+				   "row does not exist");
+		return;
+	}
+
 	change->scope = row->scope;
 	if ((row->is_alive || facts.was_deleted) &&
-		!check_scope(state, change, row->scope))
+		!check_scope(state, change, row->scope, false))
 		return;
 
 	verdict = decide_row(&row->table->rules, intention, &facts, &is_conflict);
@@ -278,11 +287,12 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		}
 		if (scope == NULL && !column->has_default && !table->has_before_insert)
 		{
-			(void) check_scope(state, change, NULL);
+			(void) check_scope(state, change, NULL, false);
 			return;
 		}
 	}
-	if (scope != NULL && !check_scope(state, change, scope))
+	if (scope != NULL &&
+		!check_scope(state, change, scope, true))
 		return;
 
 	for (int i = 0; row->clock != NULL && i < row->clock->nfloor; i++)
@@ -401,7 +411,7 @@ check_move(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		if (cell->column == table->scope_column &&
 			!check_scope(state, change, cell->isnull ? NULL :
 						 value_to_text(&table->columns[cell->column],
-									   cell->value)))
+									   cell->value), true))
 			return false;
 	}
 	return true;
@@ -490,8 +500,9 @@ refuse_now(ApplyState *state, ApplyChange *change, const char *reason,
 	change->message = message;
 }
 
+/* is_sent: the device named the scope itself; else it is not told which one it is. */
 static bool
-check_scope(ApplyState *state, ApplyChange *change, const char *scope)
+check_scope(ApplyState *state, ApplyChange *change, const char *scope, bool is_sent)
 {
 	ApplyRow   *row;
 
@@ -500,6 +511,9 @@ check_scope(ApplyState *state, ApplyChange *change, const char *scope)
 	row = apply_find_row(state, &change->ref);
 	row->check_presence = true;
 	refuse_now(state, change, "scope_refused", ERRCODE_INSUFFICIENT_PRIVILEGE,
+			   is_sent && scope != NULL ?
+			   MemoryContextStrdup(state->context,
+								   psprintf("device may not push to scope \"%s\"", scope)) :
 			   "device may not push to the row's scope");
 	return false;
 }

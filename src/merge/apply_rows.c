@@ -18,6 +18,7 @@
 
 #include "access/xact.h"
 #include "common/hashfn.h"
+#include "guard/row_security.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "registry/row_fetch.h"
@@ -29,6 +30,7 @@
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 /* So many locks stand for all dead rows of a table: a delta may touch many.  The
@@ -54,6 +56,8 @@ static void check_no_newer_rows(TableRows *work);
 static void newer_row_read(void *arg, int ordinal, Datum clock,
 						   bool clock_isnull, Datum *values, bool *isnull);
 static void read_tombstones(TableRows *work);
+static bool is_hidden(ApplyState *state, const ApplyRow *row,
+					  const Tombstone *tombstone);
 static void lock_dead(TableRows *work);
 
 uint32
@@ -403,6 +407,7 @@ read_tombstones(TableRows *work)
 	const char **keys = palloc(work->nrows * sizeof(char *));
 	int		   *lens = palloc(work->nrows * sizeof(int));
 	Snapshot	snapshot;
+	bool		has_policies;
 
 	for (int i = 0; i < work->nrows; i++)
 	{
@@ -413,6 +418,7 @@ read_tombstones(TableRows *work)
 	tombstone_fetch(work->table->table_id, work->nrows, keys, lens, snapshot,
 					tombstones);
 	UnregisterSnapshot(snapshot);
+	has_policies = check_enable_rls(work->table->relid, InvalidOid, true) == RLS_ENABLED;
 
 	for (int i = 0; i < work->nrows; i++)
 	{
@@ -434,6 +440,8 @@ read_tombstones(TableRows *work)
 				row->clock = row_clock_copy(state->batch_context,
 											tombstone->clock);
 				row->scope = tombstone->scope;
+				row->is_hidden = has_policies &&
+					is_hidden(state, row, tombstone);
 			}
 		}
 		if (row->clock != NULL)
@@ -456,4 +464,23 @@ read_tombstones(TableRows *work)
 				 (stamp != NULL && !apply_write_is_told(state, stamp)));
 		}
 	}
+}
+
+/*
+ * A row with a tombstone that the caller does not find: is it that he may not see
+ * what is there, or what was deleted?
+ */
+static bool
+is_hidden(ApplyState *state, const ApplyRow *row, const Tombstone *tombstone)
+{
+	MemoryContext scratch;
+	bool		result;
+
+	if (tombstone->image_isnull || guard_row_exists(row->table, row->key))
+		return true;
+	scratch = AllocSetContextCreate(state->batch_context, "offline_sync image",
+									ALLOCSET_DEFAULT_SIZES);
+	result = !guard_image_is_visible(row->table, row->key, tombstone->image, scratch);
+	MemoryContextDelete(scratch);
+	return result;
 }

@@ -413,6 +413,7 @@ settle(ApplyRow *row)
 	if (row->action != ROW_BURY)
 		row->image_isnull = true;	/* of an older tombstone, or none */
 	row->image_is_new = false;
+	row->is_hidden = false;
 	row->was_written = true;
 	row->action = ROW_KEEP;
 	row->written = NULL;

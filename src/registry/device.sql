@@ -54,7 +54,7 @@ REVOKE EXECUTE ON FUNCTION sync_register_device(uuid, text[], regrole, text, byt
 CREATE FUNCTION sync_revoke_device(device uuid)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_revoke_device'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;              -- NULL: an error, not nothing
 COMMENT ON FUNCTION sync_revoke_device(uuid) IS
     'let a device neither push nor pull any more, for good';
 REVOKE EXECUTE ON FUNCTION sync_revoke_device(uuid) FROM PUBLIC;
@@ -66,7 +66,7 @@ CREATE FUNCTION sync_grant_scope(
     pull        boolean DEFAULT true)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_grant_scope'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;              -- NULL: an error, not nothing
 COMMENT ON FUNCTION sync_grant_scope(uuid, text, boolean, boolean) IS
     'set what a device may do with the rows of a scope';
 REVOKE EXECUTE ON FUNCTION sync_grant_scope(uuid, text, boolean, boolean) FROM PUBLIC;
@@ -74,7 +74,7 @@ REVOKE EXECUTE ON FUNCTION sync_grant_scope(uuid, text, boolean, boolean) FROM P
 CREATE FUNCTION sync_revoke_scope(device uuid, scope text)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_revoke_scope'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;              -- NULL: an error, not nothing
 COMMENT ON FUNCTION sync_revoke_scope(uuid, text) IS
     'take a scope from a device: it is told to forget the rows';
 REVOKE EXECUTE ON FUNCTION sync_revoke_scope(uuid, text) FROM PUBLIC;

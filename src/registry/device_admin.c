@@ -69,6 +69,7 @@ static void scope_grant(const pg_uuid_t *uuid, const SyncDeviceScope *old,
 						char *name, bool push, bool pull);
 static void scope_log_event(const pg_uuid_t *uuid, const char *scope);
 static void prevent_unless_writable(const char *function);
+static void check_arguments(FunctionCallInfo fcinfo);
 
 PG_FUNCTION_INFO_V1(sync_register_device);
 Datum
@@ -107,11 +108,13 @@ PG_FUNCTION_INFO_V1(sync_revoke_device);
 Datum
 sync_revoke_device(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = PG_GETARG_UUID_P(0);
+	pg_uuid_t  *uuid;
 	SyncDevice *device;
 	DeviceRowChange change = {0};
 
 	prevent_unless_writable("sync_revoke_device()");
+	check_arguments(fcinfo);
+	uuid = PG_GETARG_UUID_P(0);
 	device = device_row_find(uuid, true);
 	if (device == NULL)
 		device_row_unknown(uuid);
@@ -128,14 +131,19 @@ PG_FUNCTION_INFO_V1(sync_grant_scope);
 Datum
 sync_grant_scope(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = PG_GETARG_UUID_P(0);
-	char	   *scope = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		push = PG_GETARG_BOOL(2);
-	bool		pull = PG_GETARG_BOOL(3);
+	pg_uuid_t  *uuid;
+	char	   *scope;
+	bool		push;
+	bool		pull;
 	SyncDeviceScope *scopes;
 	int			nscopes;
 
 	prevent_unless_writable("sync_grant_scope()");
+	check_arguments(fcinfo);
+	uuid = PG_GETARG_UUID_P(0);
+	scope = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	push = PG_GETARG_BOOL(2);
+	pull = PG_GETARG_BOOL(3);
 	if (!push && !pull)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -152,13 +160,16 @@ PG_FUNCTION_INFO_V1(sync_revoke_scope);
 Datum
 sync_revoke_scope(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = PG_GETARG_UUID_P(0);
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	pg_uuid_t  *uuid;
+	char	   *name;
 	SyncDeviceScope *scopes;
 	SyncDeviceScope *scope;
 	int			nscopes;
 
 	prevent_unless_writable("sync_revoke_scope()");
+	check_arguments(fcinfo);
+	uuid = PG_GETARG_UUID_P(0);
+	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	(void) device_lock_for_grant(uuid);
 	scopes = sync_device_scopes(uuid, NULL, &nscopes);
 	scope = sync_device_find_scope(scopes, nscopes, name);
@@ -466,4 +477,17 @@ prevent_unless_writable(const char *function)
 {
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
+}
+
+/* A grant, or its end, that silently did nothing would be taken for done. */
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	static const char *const names[] = {"device", "scope", "push", "pull"};
+
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not be null", names[i])));
 }

@@ -278,13 +278,4 @@ extern int64 serve_pushes_covered(const ServePage *page, const VersionVector *to
 /* The last seq of any push of the device that the page's snapshot sees. */
 extern int64 serve_pushes_last(const ServePage *page);
 
-/* ---- serve_policy.c ---- */
-
-/*
- * Would row security have let the caller see the last image of a deleted row?
- * Not under value modes.
- */
-extern bool serve_image_is_visible(ServePage *page, ServeTable *st,
-								   const Datum *key, Datum image);
-
 #endif							/* OFFLINE_SYNC_SERVE_H */

@@ -27,6 +27,7 @@
 
 #include "audit/waiting.h"
 #include "compat.h"
+#include "guard/row_security.h"
 #include "lib/binaryheap.h"
 #include "log/change_log.h"
 #include "miscadmin.h"
@@ -759,8 +760,8 @@ read_tombstones(ServePage *page, LogRows *rows)
 		gone[i]->tombstone = tombstones[i];
 		if (rows->st->has_policies && tombstones[i].found)
 			gone[i]->is_hidden = tombstones[i].image_isnull ||
-				!serve_image_is_visible(page, rows->st, gone[i]->key,
-										tombstones[i].image);
+				!guard_image_is_visible(rows->st->table, gone[i]->key,
+										tombstones[i].image, page->row_context);
 	}
 }
 

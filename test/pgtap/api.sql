@@ -37,6 +37,8 @@ INSERT INTO promised VALUES
     ('sync_grant_scope', 'device uuid, scope text, push boolean DEFAULT true, pull boolean DEFAULT true',
      'void', 'v', false),
     ('sync_revoke_scope', 'device uuid, scope text', 'void', 'v', false),
+    ('sync_grant_access', 'role regrole, level text', 'void', 'v', false),
+    ('sync_revoke_access', 'role regrole, level text', 'void', 'v', false),
     ('sync_node', '', 'uuid', 's', true),
     ('sync_new_incarnation', '', 'uuid', 'v', false),
     ('sync_set_capture', '"on" boolean', 'void', 'v', false),

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * serve_policy.c
+ * row_security.c
  *	  Row security for rows that are no more: a tombstone is as private as its
  *	  row was.
  *
@@ -17,16 +17,19 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
+#include "guard/row_security.h"
 #include "miscadmin.h"
 #include "registry/value.h"
 #include "rewrite/rowsecurity.h"
-#include "serve/serve.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -36,9 +39,11 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 
-static bool check_policies(ServeTable *st, const Datum *key, Datum image);
-static TupleTableSlot *image_slot(ServeTable *st, Relation rel,
+static bool partition_has_row(const SyncTable *t, Oid relid, const Datum *key);
+static bool check_policies(SyncTable *t, const Datum *key, Datum image);
+static TupleTableSlot *image_slot(SyncTable *t, Relation rel,
 								  const Datum *key, Datum image);
 static bool image_column(SyncColumn *column, Jsonb *image, Datum *value);
 static bool policy_applies(const RowSecurityPolicy *policy);
@@ -48,19 +53,67 @@ static bool expression_passes(Expr *condition, TupleTableSlot *slot);
 static bool subquery_passes(Expr *condition, Relation rel, TupleTableSlot *slot);
 
 bool
-serve_image_is_visible(ServePage *page, ServeTable *st, const Datum *key,
-					   Datum image)
+guard_row_exists(const SyncTable *t, const Datum *key)
+{
+	bool		found = false;
+	ListCell   *cell;
+
+	/* children by inheritance have keys of their own */
+	if (get_rel_relkind(t->relid) != RELKIND_PARTITIONED_TABLE)
+		return partition_has_row(t, t->relid, key);
+	foreach(cell, find_all_inheritors(t->relid, AccessShareLock, NULL))
+	{
+		Oid			relid = lfirst_oid(cell);
+
+		if (!found && get_rel_relkind(relid) == RELKIND_RELATION)
+			found = partition_has_row(t, relid, key);
+	}
+	return found;
+}
+
+/* The index's columns are the key's, in their order, in each partition. */
+static bool
+partition_has_row(const SyncTable *t, Oid relid, const Datum *key)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	index;
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan;
+	bool		found;
+
+	list_free(RelationGetIndexList(rel));	/* it says which one it is */
+	index = index_open(rel->rd_pkindex, AccessShareLock);
+	for (int i = 0; i < t->nkeys; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, index->rd_indcollation[i],
+							   get_opcode(t->key_eq[i]), key[i]);
+	scan = compat_index_beginscan(rel, index, snapshot, t->nkeys);
+	index_rescan(scan, keys, t->nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+bool
+guard_image_is_visible(SyncTable *t, const Datum *key, Datum image,
+					   MemoryContext scratch)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool result = false;
 
 	BeginInternalSubTransaction(NULL);
-	MemoryContextReset(page->row_context);
-	MemoryContextSwitchTo(page->row_context);
+	MemoryContextReset(scratch);
+	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
-		result = check_policies(st, key, image);
+		result = check_policies(t, key, image);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -79,10 +132,10 @@ serve_image_is_visible(ServePage *page, ServeTable *st, const Datum *key,
 }
 
 static bool
-check_policies(ServeTable *st, const Datum *key, Datum image)
+check_policies(SyncTable *t, const Datum *key, Datum image)
 {
-	Relation	rel = table_open(st->table->relid, AccessShareLock);
-	TupleTableSlot *slot = image_slot(st, rel, key, image);
+	Relation	rel = table_open(t->relid, AccessShareLock);
+	TupleTableSlot *slot = image_slot(t, rel, key, image);
 	bool		is_permitted = false;
 	bool		is_restricted = false;
 	ListCell   *cell;
@@ -107,9 +160,8 @@ check_policies(ServeTable *st, const Datum *key, Datum image)
 
 /* The row as it was when it was deleted; what is not known of it is NULL. */
 static TupleTableSlot *
-image_slot(ServeTable *st, Relation rel, const Datum *key, Datum image)
+image_slot(SyncTable *t, Relation rel, const Datum *key, Datum image)
 {
-	SyncTable  *t = st->table;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													&TTSOpsVirtual);
 	Jsonb	   *jsonb = DatumGetJsonbP(image);
@@ -143,7 +195,7 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 {
 	char		id[16];
 	JsonbValue	found;
-	DeltaValue text;
+	DeltaValue	text;
 	bool		isnull;
 
 	/* the image has a set's elements, not its tags */
@@ -162,9 +214,9 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 								   column->typmod);
 		return true;
 	}
-	text.		kind = DELTA_STRING;
-	text.		data = found.val.string.val;
-	text.		len = found.val.string.len;
+	text.kind = DELTA_STRING;
+	text.data = found.val.string.val;
+	text.len = found.val.string.len;
 
 	*value = value_from_delta(column, &text, &isnull);
 	return !isnull;
