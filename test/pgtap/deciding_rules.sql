@@ -1,4 +1,4 @@
--- Where the order of arrival decides (priority, custom): the same order ends in the same rows, and every
+-- Where the order of arrival decides (priority, custom, server_wins, manual): the same order ends in the same rows, and every
 -- device ends with what the server decided.
 --
 -- A schedule is a random list of local writes, pushes, pulls, lost answers and updates by SQL.  Each is
@@ -12,7 +12,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS offline_sync;
 \ir ../device.sql
-SELECT plan(7);
+SELECT plan(8);
 
 SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed,
        coalesce(nullif(current_setting('test.schedules', true), ''), '30')::int AS schedules \gset
@@ -34,9 +34,10 @@ CREATE FUNCTION by_seq(current int, incoming int, context jsonb) RETURNS int IMM
     SELECT CASE WHEN (context #>> '{incoming,seq}')::int % 3 = 0 THEN current
                 WHEN context #>> '{current,class}' IS DISTINCT FROM 'worker' THEN incoming
                 ELSE current + incoming END $$;
-CREATE TABLE duty (play text, id int, ranked text, amount int, joined text, plain text, PRIMARY KEY (play, id));
+CREATE TABLE duty (play text, id int, ranked text, amount int, joined text, plain text, kept text, disputed text, PRIMARY KEY (play, id));
 SELECT sync_enable_table('duty', scope => 'play', policies => '{
     "ranked": {"policy": "priority", "order": ["manager", "server", "worker"]},
+    "kept": "server_wins", "disputed": "manual",
     "joined": {"policy": "custom", "function": "public.append"},
     "amount": {"policy": "custom", "function": "public.by_seq"}}') \g /dev/null
 INSERT INTO device.scope_column VALUES ('duty', 'play');
@@ -45,7 +46,8 @@ CREATE FUNCTION below(n int) RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT floo
 CREATE FUNCTION pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT choices[1 + below(cardinality(choices))] $$;
 CREATE FUNCTION random_cells() RETURNS jsonb LANGUAGE sql VOLATILE AS $$
     SELECT jsonb_object_agg(c, v) FROM (VALUES ('ranked', to_jsonb(pick('a', 'b', 'c', 'd'))), ('amount', to_jsonb(below(9))),
-                                               ('joined', to_jsonb(pick('p', 'q', 'r', 'x', NULL))), ('plain', to_jsonb(pick('k', 'l', 'm')))) AS cells(c, v)
+                                               ('joined', to_jsonb(pick('p', 'q', 'r', 'x', NULL))), ('plain', to_jsonb(pick('k', 'l', 'm'))),
+                                               ('kept', to_jsonb(pick('k', 'l', 'm'))), ('disputed', to_jsonb(pick('k', 'l', 'm')))) AS cells(c, v)
     WHERE random() < 0.6 OR c = 'plain' $$;
 
 CREATE TABLE fleet (play text, n int, id uuid, PRIMARY KEY (play, n));
@@ -62,7 +64,7 @@ BEGIN
     INSERT INTO fleet SELECT play, n, (lpad(to_hex(schedule), 8, '0') || '-0000-4000-800' || right(play, 1) || '-' || lpad(n::text, 12, '0'))::uuid FROM generate_series(1, 5) AS n;
     PERFORM sync_register_device(f.id, ARRAY[play.play], class => (ARRAY['manager', 'worker', 'worker', 'intern', NULL])[f.n]),
             device.start(f.id) FROM fleet f WHERE f.play = play.play;
-    INSERT INTO duty VALUES (play, 1, 'sql', 1, 's', 's'), (play, 2, 'sql', 1, 's', 's');
+    INSERT INTO duty VALUES (play, 1, 'sql', 1, 's', 's', 's', 's'), (play, 2, 'sql', 1, 's', 's', 's', 's');
     COMMIT;
     FOR s IN SELECT * FROM step t WHERE t.schedule = play.schedule ORDER BY t.n LOOP
         SELECT f.id INTO STRICT me FROM fleet f WHERE f.play = play.play AND f.n = s.device;
@@ -98,11 +100,12 @@ END $$;
 CALL play_all();
 
 CREATE VIEW stored AS
-    SELECT play, string_agg(concat_ws('/', id, coalesce(ranked, '-'), coalesce(amount::text, '-'), coalesce(joined, '-'), coalesce(plain, '-')), ' ' ORDER BY id) AS rows
+    SELECT play, string_agg(concat_ws('/', id, coalesce(ranked, '-'), coalesce(amount::text, '-'), coalesce(joined, '-'), coalesce(plain, '-'), coalesce(kept, '-'), coalesce(disputed, '-')), ' ' ORDER BY id) AS rows
     FROM duty GROUP BY play;
 CREATE VIEW held AS
     SELECT f.play, f.n, string_agg(concat_ws('/', r.key ->> 'id', coalesce(r.cells ->> 'ranked', '-'), coalesce(r.cells ->> 'amount', '-'),
-                                             coalesce(r.cells ->> 'joined', '-'), coalesce(r.cells ->> 'plain', '-')), ' ' ORDER BY r.key ->> 'id')
+                                             coalesce(r.cells ->> 'joined', '-'), coalesce(r.cells ->> 'plain', '-'),
+                                             coalesce(r.cells ->> 'kept', '-'), coalesce(r.cells ->> 'disputed', '-')), ' ' ORDER BY r.key ->> 'id')
                          FILTER (WHERE r.key IS NOT NULL) AS rows    -- NULL: none, as on the server
     FROM fleet f LEFT JOIN LATERAL device.rows(f.id, 'duty') AS r ON true GROUP BY 1, 2;
 CREATE VIEW decided AS
@@ -120,6 +123,8 @@ SELECT is((SELECT string_agg(DISTINCT o ->> 'reason', ', ' ORDER BY o ->> 'reaso
            WHERE o ->> 'outcome' = 'rejected' AND o ->> 'reason' <> 'no_row'), 'custom_function', 'only the function refuses');
 -- the schedules were worth it
 SELECT is((SELECT string_agg(DISTINCT decision, ', ' ORDER BY decision) FROM decided WHERE column_name = 'ranked'), 'current, incoming', 'classes decided both ways');
+SELECT is((SELECT string_agg(DISTINCT policy || ' ' || decision, ', ' ORDER BY policy || ' ' || decision) FROM decided WHERE policy IN ('server_wins', 'manual')),
+          'manual current, server_wins current', 'the server won');
 SELECT is((SELECT string_agg(DISTINCT decision, ', ' ORDER BY decision) FROM decided WHERE policy = 'custom'), 'current, incoming, merged', 'functions decided in each way');
 SELECT is((SELECT count(*) FROM (SELECT column_name, decision, n, right(play, 1) AS side, split_part(play, '.', 1) FROM decided) AS d(c, d, n, side, s)
            WHERE NOT EXISTS (SELECT FROM decided o WHERE o.play = s || '.' || CASE side WHEN '1' THEN '2' ELSE '1' END AND (o.column_name, o.decision, o.n) = (c, d.d, d.n))),

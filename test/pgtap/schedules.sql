@@ -7,9 +7,9 @@
 -- what; a schedule is one way for its units to arrive.  In every second world whoever
 -- saw a unit also saw what arrived before it at the same rows, as it is with one
 -- server, which leaves few orders.  In the others anybody may have seen anything; but
--- then a set may end differently, since whether a row was there to be seen is judged
--- by its first insert.  Every schedule has rows and devices of its own, so that they
--- can be compared at the end.
+-- then a set or an object may end differently, since whether a row was there to be
+-- seen is judged by its first insert.  Every schedule has rows and devices of its own,
+-- so that they can be compared at the end.
 --
 -- The seed is printed.  To run it again:  PGOPTIONS='-c test.seed=0.42'; more of
 -- them: -c test.worlds=1000
@@ -24,9 +24,9 @@ SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::
 SELECT diag(format('seed %s, %s schedules', :'seed', :worlds * :schedules));
 SELECT setseed(:'seed') \g /dev/null
 
-CREATE TABLE item (run int, id int, title text, hi int, lo numeric, first text, qty int, tags orset,
+CREATE TABLE item (run int, id int, title text, hi int, lo numeric, first text, qty int, tags orset, doc jsonb,
                    kept text, disputed text, PRIMARY KEY (run, id));
-SELECT sync_enable_table('item', policies => '{"hi": "max", "lo": "min", "first": "first_writer", "qty": "counter",
+SELECT sync_enable_table('item', policies => '{"hi": "max", "lo": "min", "first": "first_writer", "qty": "counter", "doc": "json",
                                                "kept": "server_wins", "disputed": "manual"}');
 
 -- Nothing is far in the future, so no clock is pulled back
@@ -78,18 +78,22 @@ BEGIN
         lead := lead + below(1000);
         FOR n IN 1 .. 1 + below(4) LOOP
             row_id := 1 + below(3);
-            kind := CASE WHEN NOT is_there(w, row_id, known || u) THEN 'insert' ELSE pick('set', 'set', 'set', 'increment', 'add', 'remove', 'delete', 'insert') END;
+            kind := CASE WHEN NOT is_there(w, row_id, known || u) THEN 'insert'
+                    ELSE pick('set', 'set', 'set', 'increment', 'add', 'remove', 'add key', 'remove key', 'delete', 'insert') END;
             cells := CASE kind
                 WHEN 'delete' THEN '"delete": true'
                 WHEN 'increment' THEN format('"increment": {"qty": %s}', below(9) - 4)
                 WHEN 'add' THEN format('"add": {"tags": ["%s"]}', pick('p', 'q', 'r'))
                 WHEN 'remove' THEN format('"remove": {"tags": ["%s"]}', pick('p', 'q', 'r'))
+                WHEN 'add key' THEN format('"add": {"doc": {"%s": %s}}', pick('u', 'v'), below(9))
+                WHEN 'remove key' THEN format('"remove": {"doc": ["%s"]}', pick('u', 'v'))
                 ELSE (SELECT format('"%s": {%s}', kind, string_agg(cell, ', ')) FROM (
                     SELECT * FROM (VALUES (format('"title": "%s"', pick('a', 'b', 'c', 'd'))),
                                           (format('"hi": %s', pick('1', '2', '3', 'null'))),
                                           (format('"lo": %s', pick('"1"', '"1.0"', '"2.00"', 'null'))),
                                           (format('"first": %s', pick('"x"', '"y"', 'null'))),
                                           (format('"tags": %s', pick('["p"]', '["p", "q"]', '[]'))),
+                                          (format('"doc": %s', pick('{"u": 1}', '{"u": 2, "v": {"w": 3}}', '{}', '{"v": null}'))),
                                           (format('"kept": "%s"', pick('a', 'b', 'c', 'd'))),
                                           (format('"disputed": "%s"', pick('a', 'b', 'c', 'd')))) AS v(cell)
                     WHERE random() < 0.6 OR cell LIKE '"title%'
@@ -193,7 +197,7 @@ SELECT format('CALL arrive(%s, %s, %s)', world, run, seed) FROM schedule ORDER B
 -- What a run ended in: values, and whose they are
 CREATE VIEW ending AS
 SELECT s.world, s.k,
-       string_agg(concat_ws('|', i.id, i.title, i.hi, i.lo, i.first, i.qty, CASE WHEN s.world % 2 = 1 THEN i.tags::text[] END, winners), E'\n' ORDER BY i.id) AS free_of_order,
+       string_agg(concat_ws('|', i.id, i.title, i.hi, i.lo, i.first, i.qty, CASE WHEN s.world % 2 = 1 THEN concat_ws('|', i.tags::text[], i.doc) END, winners), E'\n' ORDER BY i.id) AS free_of_order,
        string_agg(concat_ws('|', i.id, i.kept, i.disputed), E'\n' ORDER BY i.id) AS by_order
 FROM schedule s LEFT JOIN item i USING (run)
 LEFT JOIN LATERAL (SELECT string_agg(concat_ws(' ', c.column_name, c.hlc, left(c.replica::text, 1)), ',' ORDER BY c.column_name) AS winners
