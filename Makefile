@@ -24,6 +24,8 @@ SQL_PARTS = $(wildcard \
 	src/registry/intent.sql \
 	src/audit/journal.sql \
 	src/audit/waiting.sql \
+	src/audit/refusal.sql \
+	src/guard/signature.sql \
 	src/capture/capture.sql \
 	src/merge/apply.sql \
 	src/merge/resolve_conflict.sql \
@@ -47,7 +49,7 @@ PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 # PostgreSQL 15 loads modules RTLD_GLOBAL: bind our own names to ourselves.
-SHLIB_LINK = -Wl,-Bsymbolic
+SHLIB_LINK = -Wl,-Bsymbolic -lcrypto
 
 EXTRA_CLEAN = output_iso tmp_check tmp_check_iso
 

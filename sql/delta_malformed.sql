@@ -86,7 +86,8 @@ SELECT outcome('S{"resume":1}');
 SELECT outcome('S{"reset":1}');
 SELECT outcome('{"format":1,"replica":"N","more":"no"}');
 SELECT outcome('{"format":1,"replica":"N","to":[]}');
-SELECT outcome('P{"checksum":"crc32c:00000000"}');
+SELECT outcome('P{"checksum":"crc32c:0000000"}');
+SELECT outcome('P{"checksum":"crc32c:0000000A"}');
 SELECT outcome('P{"checksum":"md5"}');
 SELECT outcome('P{"signature":"rsa:00"}');
 SELECT outcome('P{"signature":"ed25519:"}');
@@ -240,9 +241,9 @@ SELECT bytes('01 U 00 01 017400 01 016100 01  01 00 01 00 03 0131 01 00 07');
 SELECT bytes('01 U 00 01 017400 01 016100 01  01 00 01 00 03 0131 01 00 06 00');
 SELECT bytes('01 U 00 01 017400 01 016100 01  01 00 01 00 03 0131 01 00 33 0131');
 SELECT bytes('01 U 00 01 017400 01 016100 01  00 00 01 00 03 0131 01 00 36 00');
--- seals: reserved bit, wrong checksum, bad signature, bytes left over
+-- seals: reserved bit, bad checksum, bad signature, bytes left over
 SELECT bytes('01 U 00 00 00 00', '04');
-SELECT bytes('01 U 00 00 00 00', '01 0f 6372633332633a3030303030303030 00');
+SELECT bytes('01 U 00 00 00 00', '01 0f 6372633332633a3030303030303041 00');
 SELECT bytes('01 U 00 00 00 00', '02 03 727361 00');
 SELECT bytes('01 U 00 00 00 00', '00 00');
 -- a pushed delta that retracts, its seqs beyond the last

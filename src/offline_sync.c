@@ -30,6 +30,8 @@ int			sync_device_expiry = 90 * 24 * 60;
 int			sync_audit_retention = 90 * 24 * 60;
 int			sync_pending_timeout = 24 * 60;
 int			sync_max_pending = 10000;
+int			sync_device_rate = 0;
+int			sync_device_burst = 10000;
 bool		sync_durable_acks = true;
 
 void		_PG_init(void);
@@ -90,6 +92,18 @@ _PG_init(void)
 							NULL,
 							&sync_max_pending,
 							10000, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.device_rate",
+							"How many changes a second a device may push in the long run.",
+							"0 means any number.",
+							&sync_device_rate,
+							0, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.device_burst",
+							"How many changes a device may push at once where device_rate limits it.",
+							NULL,
+							&sync_device_burst,
+							10000, 1, INT_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("offline_sync.durable_acks",
 							 "Commits an applied delta synchronously whatever synchronous_commit says.",

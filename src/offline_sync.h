@@ -18,6 +18,8 @@ extern int	sync_device_expiry; /* minutes */
 extern int	sync_audit_retention;	/* minutes */
 extern int	sync_pending_timeout;	/* minutes */
 extern int	sync_max_pending;	/* changes of one device */
+extern int	sync_device_rate;	/* changes a second; 0: any number */
+extern int	sync_device_burst;	/* changes */
 extern bool sync_durable_acks;
 
 #endif							/* OFFLINE_SYNC_H */

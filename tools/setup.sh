@@ -36,6 +36,7 @@ missing()
 	command -v make >/dev/null || echo make
 	command -v gcc >/dev/null || echo gcc
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
+	echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1 || echo libssl-dev
 	if [ -x "$PG_CONFIG" ]; then
 		[ -x "$("$PG_CONFIG" --bindir)/initdb" ] || echo "postgresql-$major"
 		[ -e "$("$PG_CONFIG" --pgxs)" ] || echo "postgresql-server-dev-$major"

@@ -165,7 +165,8 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
        CASE WHEN c.kind = 'intent' THEN coalesce(a.message, o.message) END AS error
 FROM offline_sync.journal j
 JOIN offline_sync.visible_device d ON d.device = j.device
-CROSS JOIN LATERAL delta_changes(j.delta) c
+-- of a large delta that was refused the journal may have no change at all
+LEFT JOIN LATERAL delta_changes(j.delta) c ON true
 LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.details)
           AS a(seq bigint, scope text, policy text, outcome text, reason text,
                hlc hlc, previous jsonb, previous_stamps jsonb, message text, wrote jsonb)

@@ -41,19 +41,6 @@
 
 #define APPLY_RESULT_COLUMNS	12
 
-/* The answer */
-typedef struct ApplyResult
-{
-	pg_uuid_t	reconciliation;
-	const char *status;
-	int64		acked_seq;
-	int			counts[NCHANGE_OUTCOMES];
-	int			nconflicts;
-	Jsonb	   *outcomes;
-	DeltaData  *corrections;
-	Hlc			hlc;
-} ApplyResult;
-
 PG_FUNCTION_INFO_V1(sync_apply_delta);
 
 /* ---- backend-local state ---- */
@@ -61,7 +48,6 @@ PG_FUNCTION_INFO_V1(sync_apply_delta);
 bool		apply_in_progress = false;
 
 static void apply_delta(ApplyState *state, ApplyResult *result);
-static bool apply_refused(ApplyState *state, ApplyResult *result);
 static bool apply_known(ApplyState *state, ApplyResult *result,
 						StringInfo outcomes);
 static void load_changes(ApplyState *state);
@@ -78,18 +64,12 @@ static bool has_changes(ApplyState *state, int from, int to);
 static void keep_scopes(ApplyState *state, int from, int to);
 static void refuse_unit(ApplyState *state, int unit, const ErrorData *edata);
 static void finish(ApplyState *state, ApplyResult *result, StringInfo outcomes);
-static void record(ApplyState *state, ApplyResult *result, int64 first_seq,
-				   int64 last_seq, const char *details);
 static void record_shadow(ConflictRow *row, const ApplyConflict *conflict);
 static const char *decision_name(CellVerdict decision);
 static Jsonb *json_or_null(const char *text);
-static void refuse_delta(ApplyState *state, ApplyResult *result,
-						 const char *status, const char *reason,
-						 int sqlstate, const char *message);
 static void append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from,
 								  int64 to);
 static void not_all_told(ApplyState *state, const ApplyResult *result);
-static Jsonb *json_array(const char *members);
 static Datum result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result);
 
 /*
@@ -132,6 +112,11 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("delta was served by a node, not made by a device"),
 				 errhint("Push the device's own changes, without \"from\" and \"to\".")));
+	if (apply_flooded(&state, &result))
+	{
+		MemoryContextSwitchTo(oldcontext);
+		return result_tuple(fcinfo, &result);
+	}
 	state.device = sync_device_get(&state.reader.header.replica, true);
 
 	/* what we acknowledge is durable, whatever synchronous_commit says */
@@ -166,6 +151,8 @@ apply_delta(ApplyState *state, ApplyResult *result)
 	result->acked_seq = state->device->acked_seq;
 	result->hlc = sync_clock_now();
 	state->may_defer = sync_pending_timeout > 0;
+	if (apply_guarded(state, result))
+		return;
 	apply_begin(state);
 
 	/* what is sent again, or nothing, may find that a parent has arrived */
@@ -175,7 +162,7 @@ apply_delta(ApplyState *state, ApplyResult *result)
 	if (state->reader.header.nchanges == 0)
 	{
 		result->status = "applied";
-		result->outcomes = json_array("");
+		result->outcomes = apply_json_array("");
 		return;
 	}
 	apply_note_waiting(state);
@@ -228,38 +215,6 @@ apply_begin(ApplyState *state)
 	state->xid = U64FromFullTransactionId(GetTopFullTransactionId());
 }
 
-/* Is the delta as a whole not to be taken?  Then that is the answer. */
-static bool
-apply_refused(ApplyState *state, ApplyResult *result)
-{
-	const DeltaHeader *header = &state->reader.header;
-
-	if (state->device->is_revoked)
-	{
-		refuse_delta(state, result, "rejected", "device_revoked",
-					 ERRCODE_INSUFFICIENT_PRIVILEGE, "device is revoked");
-		return true;
-	}
-	if (header->schema_version > sync_schema_version())
-	{
-		refuse_delta(state, result, "rejected", "schema_too_new",
-					 ERRCODE_FEATURE_NOT_SUPPORTED,
-					 psprintf("delta has schema version %d, but this node knows up to %d",
-							  header->schema_version, sync_schema_version()));
-		return true;
-	}
-	if (header->first_seq > state->device->acked_seq + 1)
-	{
-		refuse_delta(state, result, "gap", "gap",
-					 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 psprintf("delta begins at seq " INT64_FORMAT
-							  ", but the next one expected is " INT64_FORMAT,
-							  header->first_seq, state->device->acked_seq + 1));
-		return true;
-	}
-	return false;
-}
-
 /*
  * The part of the delta that is stored already: it must say the same as what is
  * stored.  Loads all changes; leaves the new ones in state->changes.  True
@@ -308,10 +263,10 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 							   &stored_reader, &stored_change))
 		{
 			UnregisterSnapshot(snapshot);
-			refuse_delta(state, result, "rejected", "seq_reused",
-						 ERRCODE_UNIQUE_VIOLATION,
-						 psprintf("seq " INT64_FORMAT " was already used for another change",
-								  seq));
+			apply_refuse_delta(state, result, "rejected", "seq_reused",
+							   ERRCODE_UNIQUE_VIOLATION,
+							   psprintf("seq " INT64_FORMAT " was already used for another change",
+										seq), 0);
 			return true;
 		}
 		result->reconciliation = stored->reconciliation;
@@ -337,7 +292,7 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 
 	/* nothing is new: the same answer again, with values as of now */
 	result->status = "duplicate";
-	result->outcomes = json_array(outcomes->data);
+	result->outcomes = apply_json_array(outcomes->data);
 	SPI_connect();
 	result->corrections = apply_corrections(state);
 	SPI_finish();
@@ -748,19 +703,20 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		result->counts[OUTCOME_DEFERRED] > 0 ? "partial" : "applied";
 	result->acked_seq = state->last_seq;
 	result->hlc = Max(result->hlc, state->last_hlc);
-	result->outcomes = json_array(outcomes->data);
+	result->outcomes = apply_json_array(outcomes->data);
 
 	if (state->reader.header.schema_version != 0)
 		state->device->schema_version = state->reader.header.schema_version;
 	sync_device_advance(state->device, state->last_seq, state->last_hlc);
 	if (result->nconflicts > 0)
 		apply_record_conflicts(state, result->nconflicts);
-	record(state, result, first_seq, state->last_seq, details.data);
+	apply_record(state, result, state->delta, first_seq, state->last_seq,
+				 details.data);
 }
 
-static void
-record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
-	   const char *details)
+void
+apply_record(ApplyState *state, ApplyResult *result, const DeltaData *delta,
+			 int64 first_seq, int64 last_seq, const char *details)
 {
 	JournalRow	row;
 
@@ -773,9 +729,9 @@ record(ApplyState *state, ApplyResult *result, int64 first_seq, int64 last_seq,
 	row.received_at = GetCurrentTimestamp();
 	row.role = GetUserNameFromId(GetUserId(), false);
 	row.status = unconstify(char *, result->status);
-	row.delta = unconstify(DeltaData *, state->delta);
+	row.delta = unconstify(DeltaData *, delta);
 	row.outcomes = result->outcomes;
-	row.details = json_array(details);
+	row.details = apply_json_array(details);
 	row.is_told = !state->is_untold;
 	journal_insert(&row);
 }
@@ -865,25 +821,6 @@ not_all_told(ApplyState *state, const ApplyResult *result)
 	journal_set_untold(&row);
 }
 
-/* The whole delta is refused: nothing is taken, the fact is kept. */
-static void
-refuse_delta(ApplyState *state, ApplyResult *result, const char *status,
-			 const char *reason, int sqlstate, const char *message)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "{\"outcome\":\"%s\",\"reason\":\"%s\",\"sqlstate\":\"%s\",\"message\":",
-					 status, reason, unpack_sql_state(sqlstate));
-	escape_json(&buf, message);
-	appendStringInfoChar(&buf, '}');
-
-	journal_new_id(&result->reconciliation);
-	result->status = status;
-	result->outcomes = json_array(buf.data);
-	record(state, result, 1, 0, "");
-}
-
 /* Of stored outcomes, those with from <= seq <= to, as members of an array. */
 static void
 append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from, int64 to)
@@ -913,8 +850,8 @@ append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from, int64 to)
 	}
 }
 
-static Jsonb *
-json_array(const char *members)
+Jsonb *
+apply_json_array(const char *members)
 {
 	char	   *text = psprintf("[%s]", members);
 

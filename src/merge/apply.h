@@ -19,6 +19,7 @@
  *	  apply_intent.c	call the handlers of intents
  *	  apply_defer.c		changes that have to wait for another row
  *	  apply_missing.c	which rows are missing
+ *	  apply_refuse.c	deltas that are refused as a whole
  *	  apply_report.c	corrections, outcomes, journal
  *	  apply_retry.c		what waited, tried again
  *
@@ -330,6 +331,19 @@ typedef struct ApplyState
 	int			nconflicts;
 } ApplyState;
 
+/* The answer */
+typedef struct ApplyResult
+{
+	pg_uuid_t	reconciliation;
+	const char *status;
+	int64		acked_seq;
+	int			counts[NCHANGE_OUTCOMES];
+	int			nconflicts;
+	Jsonb	   *outcomes;
+	DeltaData  *corrections;
+	Hlc			hlc;
+} ApplyResult;
+
 /* ---- apply.c ---- */
 
 /* Is an apply under way in this backend? */
@@ -350,6 +364,31 @@ extern void apply_all(ApplyState *state);
 
 /* Keep the conflicts that the changes met, n in all. */
 extern void apply_record_conflicts(ApplyState *state, int n);
+
+/* Keep the delta and what became of it in the journal; first_seq > last_seq: nothing of
+ * it is stored.  details: members of an array. */
+extern void apply_record(ApplyState *state, ApplyResult *result,
+						 const DeltaData *delta, int64 first_seq, int64 last_seq,
+						 const char *details);
+
+extern Jsonb *apply_json_array(const char *members);
+
+/* ---- apply_refuse.c ---- */
+
+/* Has the device pushed too much of late, and been told so?  Looked at before its row is
+ * locked: then that is the answer, and nothing is written. */
+extern bool apply_flooded(ApplyState *state, ApplyResult *result);
+
+/* Is the delta not to be looked at: pushed too fast, damaged, not the device's?  Is it as
+ * a whole not to be taken?  Then that is the answer. */
+extern bool apply_guarded(ApplyState *state, ApplyResult *result);
+extern bool apply_refused(ApplyState *state, ApplyResult *result);
+
+/* The whole delta is refused: nothing is taken, the fact is kept.  wait: microseconds
+ * after which it may be tried again, or 0. */
+extern void apply_refuse_delta(ApplyState *state, ApplyResult *result,
+							   const char *status, const char *reason,
+							   int sqlstate, const char *message, int64 wait);
 
 /* ---- apply_defer.c ---- */
 

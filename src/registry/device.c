@@ -47,6 +47,7 @@ static HeapTuple device_fetch(Relation rel, const pg_uuid_t *uuid,
 static bool device_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 						LockWaitPolicy policy, HeapTuple *locked);
 static SyncDevice *device_from_tuple(HeapTuple tuple, TupleDesc desc);
+static const unsigned char *key_from_datum(Datum datum);
 static SyncDevice *device_read(const pg_uuid_t *uuid, bool lock,
 							   bool check_caller);
 static SyncDeviceScope scope_from_tuple(HeapTuple tuple, TupleDesc desc);
@@ -207,6 +208,20 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 
 	device->nwaiting = DatumGetInt32(values[ANUM_DEVICE_WAITING - 1]);
 
+	device->must_sign = DatumGetBool(values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1]);
+	if (!nulls[ANUM_DEVICE_PUBLIC_KEY - 1])
+		device->public_key = key_from_datum(values[ANUM_DEVICE_PUBLIC_KEY - 1]);
+	if (!nulls[ANUM_DEVICE_PREVIOUS_KEY - 1])
+	{
+		device->previous_key =
+			key_from_datum(values[ANUM_DEVICE_PREVIOUS_KEY - 1]);
+		device->previous_key_until =
+			DatumGetTimestampTz(values[ANUM_DEVICE_PREVIOUS_KEY_UNTIL - 1]);
+	}
+	if (!nulls[ANUM_DEVICE_BUCKET_FULL_AT - 1])
+		device->bucket_full_at =
+			DatumGetTimestampTz(values[ANUM_DEVICE_BUCKET_FULL_AT - 1]);
+
 	/* a device that never called was seen when it was registered */
 	device->last_seen_at =
 		DatumGetTimestampTz(values[ANUM_DEVICE_REGISTERED_AT - 1]);
@@ -221,6 +236,21 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 
 	device->tid = tuple->t_self;
 	return device;
+}
+
+/* A stored key, copied. */
+static const unsigned char *
+key_from_datum(Datum datum)
+{
+	bytea	   *stored = DatumGetByteaPP(datum);
+	unsigned char *key = palloc(ED25519_KEY_SIZE);
+
+	if (VARSIZE_ANY_EXHDR(stored) != ED25519_KEY_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored public key of a device is damaged")));
+	memcpy(key, VARDATA_ANY(stored), ED25519_KEY_SIZE);
+	return key;
 }
 
 void
@@ -305,10 +335,27 @@ sync_device_set_waiting(SyncDevice *device)
 }
 
 void
+sync_device_set_bucket(SyncDevice *device)
+{
+	DeviceRowChange change = {0};
+
+	device_row_set(&change, ANUM_DEVICE_BUCKET_FULL_AT,
+				   TimestampTzGetDatum(device->bucket_full_at));
+	device_row_update(device, &change);
+}
+
+void
 device_row_set(DeviceRowChange *change, int attnum, Datum value)
 {
 	change->values[attnum - 1] = value;
 	change->nulls[attnum - 1] = false;
+	change->replace[attnum - 1] = true;
+}
+
+void
+device_row_set_null(DeviceRowChange *change, int attnum)
+{
+	change->nulls[attnum - 1] = true;
 	change->replace[attnum - 1] = true;
 }
 

@@ -14,6 +14,8 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
+#define ED25519_KEY_SIZE	32	/* bytes, of a public key */
+
 typedef struct SyncDevice
 {
 	pg_uuid_t	uuid;
@@ -25,6 +27,12 @@ typedef struct SyncDevice
 	int			schema_version; /* that it declared last; 0: never did */
 	int			nwaiting;		/* changes that wait for a row */
 	TimestampTz last_seen_at;	/* last push or ack */
+	bool		must_sign;		/* every delta */
+	const unsigned char *public_key;	/* ED25519_KEY_SIZE bytes; NULL: none */
+	const unsigned char *previous_key;	/* still good for a while; NULL: none */
+	TimestampTz previous_key_until;
+	TimestampTz bucket_full_at; /* when it may push a whole burst again; 0: it
+								 * may */
 	ItemPointerData tid;		/* of the row version read */
 } SyncDevice;
 
@@ -65,8 +73,9 @@ extern SyncDevice *sync_device_lock_if_free(const pg_uuid_t *uuid);
 /* Does a role act for the device's owner? */
 extern bool sync_device_is_owned_by(const SyncDevice *device, Oid role);
 
-/* Store device->nwaiting; the device must have been locked. */
+/* Store device->nwaiting, or ->bucket_full_at; the device must have been locked. */
 extern void sync_device_set_waiting(SyncDevice *device);
+extern void sync_device_set_bucket(SyncDevice *device);
 
 /* Has the device been silent for longer than offline_sync.device_expiry? */
 extern bool sync_device_is_expired(const SyncDevice *device);

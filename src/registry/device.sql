@@ -15,7 +15,11 @@ CREATE TABLE offline_sync.device (
     seen            version_vector NOT NULL,      -- what it acknowledged
     revoked_at      timestamptz,
     schema_version  int,                          -- that it declared last
-    waiting         int         NOT NULL DEFAULT 0 -- number of its changes that wait
+    waiting         int         NOT NULL DEFAULT 0, -- number of its changes that wait
+    require_signature boolean   NOT NULL DEFAULT false,
+    previous_key    bytea,                        -- also accepted, for a while
+    previous_key_until timestamptz,
+    bucket_full_at  timestamptz                   -- when it may push a whole burst again
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 

@@ -41,8 +41,6 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
-#define ED25519_KEY_SIZE	32
-
 /* What a registration says of the device itself; NULL: nothing. */
 typedef struct DeviceAttributes
 {
@@ -55,7 +53,6 @@ typedef struct DeviceAttributes
 static pg_uuid_t *device_uuid_for_registration(FunctionCallInfo fcinfo, int arg);
 static void device_check_uuid(const pg_uuid_t *uuid);
 static char *device_owner_name(Oid owner);
-static bytea *device_check_public_key(bytea *public_key);
 static void device_serialize_registration(const pg_uuid_t *uuid);
 static void device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes);
 static void device_set_attributes(SyncDevice *device,
@@ -85,8 +82,9 @@ sync_register_device(PG_FUNCTION_ARGS)
 	device_check_uuid(uuid);
 	attributes.owner = device_owner_name(PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2));
 	attributes.label = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
-	attributes.public_key =
-		PG_ARGISNULL(4) ? NULL : device_check_public_key(PG_GETARG_BYTEA_PP(4));
+	attributes.public_key = PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_PP(4);
+	if (attributes.public_key != NULL)
+		device_row_check_key(attributes.public_key);
 	attributes.device_class = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
 
 	device_serialize_registration(uuid);
@@ -234,15 +232,14 @@ device_owner_name(Oid owner)
 	return GetUserNameFromId(owner, false);
 }
 
-static bytea *
-device_check_public_key(bytea *public_key)
+void
+device_row_check_key(const bytea *public_key)
 {
 	if (VARSIZE_ANY_EXHDR(public_key) != ED25519_KEY_SIZE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("public key has %d bytes, but an Ed25519 key has %d",
 						(int) VARSIZE_ANY_EXHDR(public_key), ED25519_KEY_SIZE)));
-	return public_key;
 }
 
 /*
@@ -285,6 +282,10 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	nulls[ANUM_DEVICE_REVOKED_AT - 1] = true;
 	nulls[ANUM_DEVICE_SCHEMA_VERSION - 1] = true;
 	values[ANUM_DEVICE_WAITING - 1] = Int32GetDatum(0);
+	values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1] = BoolGetDatum(false);
+	nulls[ANUM_DEVICE_PREVIOUS_KEY - 1] = true;
+	nulls[ANUM_DEVICE_PREVIOUS_KEY_UNTIL - 1] = true;
+	nulls[ANUM_DEVICE_BUCKET_FULL_AT - 1] = true;
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
@@ -308,8 +309,13 @@ device_set_attributes(SyncDevice *device, const DeviceAttributes *attributes)
 		device_row_set(&change, ANUM_DEVICE_CLASS,
 					   PointerGetDatum(attributes->device_class));
 	if (attributes->public_key != NULL)
+	{
+		/* at once: sync_rotate_key is for whoever wants an overlap */
 		device_row_set(&change, ANUM_DEVICE_PUBLIC_KEY,
 					   PointerGetDatum(attributes->public_key));
+		device_row_set_null(&change, ANUM_DEVICE_PREVIOUS_KEY);
+		device_row_set_null(&change, ANUM_DEVICE_PREVIOUS_KEY_UNTIL);
+	}
 	device_row_update(device, &change);
 }
 

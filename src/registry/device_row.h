@@ -30,7 +30,11 @@
 #define ANUM_DEVICE_REVOKED_AT		12
 #define ANUM_DEVICE_SCHEMA_VERSION	13
 #define ANUM_DEVICE_WAITING			14
-#define NATTS_DEVICE				14
+#define ANUM_DEVICE_REQUIRE_SIGNATURE	15
+#define ANUM_DEVICE_PREVIOUS_KEY	16
+#define ANUM_DEVICE_PREVIOUS_KEY_UNTIL	17
+#define ANUM_DEVICE_BUCKET_FULL_AT	18
+#define NATTS_DEVICE				18
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1
@@ -52,6 +56,7 @@ typedef struct DeviceRowChange
 } DeviceRowChange;
 
 extern void device_row_set(DeviceRowChange *change, int attnum, Datum value);
+extern void device_row_set_null(DeviceRowChange *change, int attnum);
 
 /* Like sync_device_get, for whoever may be told of any device: the caller is not
  * checked, and NULL is an unknown device. */
@@ -66,6 +71,9 @@ extern VersionVector *device_row_seen(const SyncDevice *device);
 
 /* Raise as sync_device_get does unless the caller acts for the device's owner. */
 extern void device_row_check_caller(const SyncDevice *device);
+
+/* 22023 where it is not of the size of a public key. */
+extern void device_row_check_key(const bytea *public_key);
 
 /* 42704 */
 extern void device_row_unknown(const pg_uuid_t *uuid) pg_attribute_noreturn();

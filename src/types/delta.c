@@ -397,11 +397,12 @@ delta_reader_init(DeltaReader *reader, const DeltaData *delta)
 						newer, DELTA_FORMAT)));
 	if (problem != NULL)
 		raise_damaged(problem);
+	reader->encoding = delta_server_encoding();
 }
 
 /* Only the size is looked at, so that comparing and hashing cost little. */
 Size
-delta_canonical_size(const DeltaData *delta)
+delta_content_size(const DeltaData *delta)
 {
 	const char *start = VARDATA_ANY(delta);
 	const char *end = start + VARSIZE_ANY_EXHDR(delta);

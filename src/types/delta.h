@@ -9,8 +9,8 @@
  * integers are varints; hlc and seq are stored as differences.  The form is
  * canonical: names are numbered in bytewise order, the cells of a change are
  * sorted by (column name, op), list elements are sorted and unique; so two
- * spellings of one delta have equal bytes, and signatures and comparisons work
- * on those.
+ * spellings of one delta have equal bytes, which comparisons work on, and one text, which is
+ * signed.
  *
  * There are two families.  A *pushed* delta comes from a device: consecutive
  * seqs, context, hlc.  A *served* delta goes to a device: from and to vectors,
@@ -150,6 +150,7 @@ typedef struct DeltaReader
 	int			ncolumns;
 	DeltaName  *columns;
 	/* private */
+	int			encoding;		/* of its strings */
 	const char *cursor;
 	const char *end;
 	int			nread;
@@ -241,5 +242,23 @@ extern DeltaData *delta_parse_json(const char *json, Size len,
 extern DeltaData *delta_parse_wire(const char *bytes, Size len,
 								   const DeltaLimits *limits, DeltaError *error);
 extern void delta_format_json(StringInfo buf, const DeltaData *delta);
+
+/* The first changes of a pushed delta, without its checksum and signature, and without its
+ * context if that is larger: at most about so many bytes. */
+extern DeltaData *delta_head(const DeltaData *delta, Size max_size);
+
+/*
+ * What checksum and signature are about: DELTA_CANONICAL_PREFIX, then the delta's JSON as
+ * delta_format_json writes it, in UTF-8, without these two and without the blanks in vectors.
+ * doc/signing.md describes it for those who write clients.
+ */
+#define DELTA_CANONICAL_PREFIX	"offline_sync delta 1\n"
+
+extern void delta_canonical_bytes(StringInfo buf, const DeltaData *delta);
+
+/* The member "checksum" of those bytes */
+#define DELTA_CHECKSUM_SIZE		16	/* "crc32c:" and 8 digits, terminated */
+
+extern void delta_bytes_checksum(const char *bytes, Size len, char *result);
 
 #endif							/* OFFLINE_SYNC_DELTA_H */

@@ -95,7 +95,8 @@ COMMENT ON FUNCTION delta_checksum(delta) IS 'what the member "checksum" has to 
 
 CREATE FUNCTION sync_canonical_bytes(delta) RETURNS bytea
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION sync_canonical_bytes(delta) IS 'the bytes that checksum and signature are made of: all of the binary form, in UTF-8, but those two';
+COMMENT ON FUNCTION sync_canonical_bytes(delta) IS
+    'what checksum and signature are made of: the line "offline_sync delta 1", a line feed, then the delta as it is printed (one text for equal deltas), in UTF-8, without "checksum" and "signature" and without the blanks in vectors';
 
 CREATE FUNCTION delta_replica(delta) RETURNS uuid
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

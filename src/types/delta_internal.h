@@ -19,9 +19,8 @@
  *			changes
  *		seals: flags (DELTA_SEAL_...), checksum, signature as flagged (as resume)
  *
- * The bytes from "osd" to the end of the body are what checksum and signature
- * are about (the canonical bytes).  Names are sorted bytewise, all different and
- * all used.
+ * The bytes from "osd" to the end of the body are the content: deltas are equal where
+ * these are.  Names are sorted bytewise, all different and all used.
  *
  * A change:
  *		kind and flags (DELTA_CHANGE_...), one byte
@@ -70,8 +69,6 @@
 										 * one delta */
 #define DELTA_MAX_ELEMENTS		10000000	/* of one list */
 #define DELTA_MAX_SIGNATURE		512 /* bytes */
-
-#define DELTA_CHECKSUM_SIZE		16	/* "crc32c:" and 8 digits, terminated */
 
 #define DELTA_TOO_DEEP \
 	"JSON value is nested %d levels deep, which exceeds the maximum allowed (%d)"
@@ -175,18 +172,19 @@ extern void delta_list_put(char *p, const DeltaString *strings, int n);
 /* The database's encoding, with SQL_ASCII as itself. */
 extern int	delta_server_encoding(void);
 
-/* How many of the bytes as they are stored are canonical bytes: the first. */
-extern Size delta_canonical_size(const DeltaData *delta);
-
-/* The canonical bytes in UTF-8, and their checksum. */
-extern void delta_canonical_bytes(StringInfo buf, const DeltaData *delta);
-extern void delta_format_checksum(const DeltaData *delta, char *result);
+/* How many of the bytes as they are stored are the content: the first. */
+extern Size delta_content_size(const DeltaData *delta);
 
 /* The delta in another encoding; raises where a character has no equivalent. */
 extern DeltaData *delta_transcode(const DeltaData *delta, int from, int to);
 
 /* The wire form. */
 extern void delta_format_wire(StringInfo buf, const DeltaData *delta);
+
+/* As delta_format_json, without checksum and signature, and without the blanks in
+ * vectors; the delta's strings are in this encoding. */
+extern void delta_format_canonical(StringInfo buf, const DeltaData *delta,
+								   int encoding);
 
 /* As delta_format_json, each change on a line of its own. */
 extern void delta_format_pretty(StringInfo buf, const DeltaData *delta);
@@ -210,6 +208,8 @@ extern bool delta_json_is_valid(const char *json, int len, int encoding);
  * brackets and strings only, and at nothing behind the value. */
 extern int	delta_json_depth(const char *json, const char *end);
 
+/* Is it of the form?  Nothing is said of what it is about. */
+extern bool delta_checksum_is_valid(const char *checksum, int len);
 extern bool delta_signature_is_valid(const char *signature, int len);
 
 /* Fill in an error; returns false. */

@@ -168,9 +168,13 @@ static int	find_member(const char *const *names, int n, const DeltaString *name)
 static int64 find_format(const char *json, int len, int encoding);
 
 /* formatting */
-static void format_delta(StringInfo buf, const DeltaData *delta,
+static void format_delta(StringInfo buf, const DeltaData *delta, int encoding,
+						 bool is_canonical,
 						 const char *before_change, const char *after_changes);
-static void format_header(StringInfo buf, const DeltaHeader *header);
+static void format_header(StringInfo buf, const DeltaHeader *header,
+						  bool is_canonical);
+static void format_vector(StringInfo buf, const VersionVector *vv,
+						  bool is_canonical);
 static void format_change(StringInfo buf, const DeltaReader *reader,
 						  const DeltaChange *change);
 static void format_value(StringInfo buf, const DeltaValue *value);
@@ -618,8 +622,6 @@ delta_parse_json(const char *json, Size len, const DeltaLimits *limits,
 				 DeltaError *error)
 {
 	DeltaParser p;
-	DeltaData  *result;
-	char		checksum[DELTA_CHECKSUM_SIZE];
 	bool		is_good;
 
 	if (len > limits->max_size || len > MaxAllocSize)
@@ -651,20 +653,7 @@ delta_parse_json(const char *json, Size len, const DeltaLimits *limits,
 	if (!is_good)
 		return NULL;
 
-	result = delta_builder_finish(&p.builder, &p.header);
-	if (p.header.checksum != NULL)
-	{
-		delta_format_checksum(result, checksum);
-		if (strcmp(checksum, p.header.checksum) != 0)
-		{
-			delta_set_error(error, MALFORMED, -1,
-							"delta has checksum \"%.*s\", but its content has \"%s\"",
-							delta_clip(p.header.checksum, strlen(p.header.checksum)),
-							p.header.checksum, checksum);
-			return NULL;
-		}
-	}
-	return result;
+	return delta_builder_finish(&p.builder, &p.header);
 }
 
 static bool
@@ -737,7 +726,13 @@ parse_delta_member(DeltaParser *p, DeltaMember member)
 		case MEMBER_CHANGES:
 			return parse_changes(p);
 		case MEMBER_CHECKSUM:
-			return parse_text(p, &header->checksum);
+			if (!parse_text(p, &header->checksum))
+				return false;
+			if (!delta_checksum_is_valid(header->checksum,
+										 strlen(header->checksum)))
+				return fail(&p->t, MALFORMED,
+							"checksum must be \"crc32c:\" and 8 hex digits in lower case");
+			return true;
 		case MEMBER_SIGNATURE:
 			if (!parse_text(p, &header->signature))
 				return false;
@@ -1381,6 +1376,14 @@ parse_text(DeltaParser *p, const char **result)
 }
 
 bool
+delta_checksum_is_valid(const char *checksum, int len)
+{
+	return len == DELTA_CHECKSUM_SIZE - 1 &&
+		strncmp(checksum, "crc32c:", 7) == 0 &&
+		strspn(checksum + 7, "0123456789abcdef") == 8;
+}
+
+bool
 delta_signature_is_valid(const char *signature, int len)
 {
 	int			i;
@@ -1537,17 +1540,24 @@ delta_json_is_kept(const char *json, int len, int encoding)
 void
 delta_format_json(StringInfo buf, const DeltaData *delta)
 {
-	format_delta(buf, delta, "", "");
+	format_delta(buf, delta, delta_server_encoding(), false, "", "");
 }
 
 void
 delta_format_pretty(StringInfo buf, const DeltaData *delta)
 {
-	format_delta(buf, delta, "\n  ", "\n");
+	format_delta(buf, delta, delta_server_encoding(), false, "\n  ", "\n");
+}
+
+void
+delta_format_canonical(StringInfo buf, const DeltaData *delta, int encoding)
+{
+	format_delta(buf, delta, encoding, true, "", "");
 }
 
 static void
-format_delta(StringInfo buf, const DeltaData *delta, const char *before_change,
+format_delta(StringInfo buf, const DeltaData *delta, int encoding,
+			 bool is_canonical, const char *before_change,
 			 const char *after_changes)
 {
 	DeltaReader reader;
@@ -1555,7 +1565,8 @@ format_delta(StringInfo buf, const DeltaData *delta, const char *before_change,
 	bool		first = true;
 
 	delta_reader_init(&reader, delta);
-	format_header(buf, &reader.header);
+	reader.encoding = encoding;
+	format_header(buf, &reader.header, is_canonical);
 	appendStringInfoString(buf, ",\"changes\":[");
 	while (delta_reader_next(&reader, &change))
 	{
@@ -1568,15 +1579,15 @@ format_delta(StringInfo buf, const DeltaData *delta, const char *before_change,
 	}
 	appendStringInfoString(buf, after_changes);
 	appendStringInfoChar(buf, ']');
-	if (reader.header.checksum != NULL)
+	if (!is_canonical && reader.header.checksum != NULL)
 		appendStringInfo(buf, ",\"checksum\":\"%s\"", reader.header.checksum);
-	if (reader.header.signature != NULL)
+	if (!is_canonical && reader.header.signature != NULL)
 		appendStringInfo(buf, ",\"signature\":\"%s\"", reader.header.signature);
 	appendStringInfoChar(buf, '}');
 }
 
 static void
-format_header(StringInfo buf, const DeltaHeader *header)
+format_header(StringInfo buf, const DeltaHeader *header, bool is_canonical)
 {
 	char		replica[UUID_TEXT_LEN];
 
@@ -1586,17 +1597,17 @@ format_header(StringInfo buf, const DeltaHeader *header)
 	if (!header->is_served)
 	{
 		appendStringInfoString(buf, ",\"context\":");
-		vv_format(buf, header->context);
+		format_vector(buf, header->context, is_canonical);
 	}
 	if (header->from != NULL)
 	{
 		appendStringInfoString(buf, ",\"from\":");
-		vv_format(buf, header->from);
+		format_vector(buf, header->from, is_canonical);
 	}
 	if (header->to != NULL)
 	{
 		appendStringInfoString(buf, ",\"to\":");
-		vv_format(buf, header->to);
+		format_vector(buf, header->to, is_canonical);
 	}
 	if (header->hlc != HLC_MIN)
 		format_hlc(buf, header->hlc);
@@ -1612,6 +1623,24 @@ format_header(StringInfo buf, const DeltaHeader *header)
 	}
 	if (header->is_reset)
 		appendStringInfoString(buf, ",\"reset\":true");
+}
+
+/* Vectors are printed with blanks, the canonical bytes have none. */
+static void
+format_vector(StringInfo buf, const VersionVector *vv, bool is_canonical)
+{
+	int			len = buf->len;
+
+	vv_format(buf, vv);
+	if (!is_canonical)
+		return;
+	for (int i = len; i < buf->len; i++)
+	{
+		if (buf->data[i] != ' ')
+			buf->data[len++] = buf->data[i];
+	}
+	buf->len = len;
+	buf->data[len] = '\0';
 }
 
 /* With the comma before it: never the first member. */
@@ -1723,7 +1752,7 @@ delta_format_cells(StringInfo buf, const DeltaReader *reader,
 		first = false;
 		delta_format_string(buf, column->data, column->len);
 		appendStringInfoChar(buf, ':');
-		if (needs_wrapping(&cells[i].value, delta_server_encoding()))
+		if (needs_wrapping(&cells[i].value, reader->encoding))
 		{
 			appendStringInfoString(buf, "{\"$json\":");
 			format_value(buf, &cells[i].value);

@@ -159,9 +159,12 @@ delta_pretty(PG_FUNCTION_ARGS)
 Datum
 delta_checksum(PG_FUNCTION_ARGS)
 {
+	StringInfoData buf;
 	char		checksum[DELTA_CHECKSUM_SIZE];
 
-	delta_format_checksum(PG_GETARG_DELTA_P(0), checksum);
+	initStringInfo(&buf);
+	delta_canonical_bytes(&buf, PG_GETARG_DELTA_P(0));
+	delta_bytes_checksum(buf.data, buf.len, checksum);
 	PG_RETURN_TEXT_P(cstring_to_text(checksum));
 }
 
@@ -180,9 +183,9 @@ sync_canonical_bytes(PG_FUNCTION_ARGS)
 static bool
 is_same(const DeltaData *a, const DeltaData *b)
 {
-	Size		size = delta_canonical_size(a);
+	Size		size = delta_content_size(a);
 
-	return size == delta_canonical_size(b) &&
+	return size == delta_content_size(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), size) == 0;
 }
 
@@ -215,7 +218,7 @@ delta_hash(PG_FUNCTION_ARGS)
 {
 	DeltaData  *delta = PG_GETARG_DELTA_P(0);
 	Datum		result = hash_any((const unsigned char *) VARDATA_ANY(delta),
-								  delta_canonical_size(delta));
+								  delta_content_size(delta));
 
 	PG_FREE_IF_COPY(delta, 0);
 	return result;
@@ -226,7 +229,7 @@ delta_hash_extended(PG_FUNCTION_ARGS)
 {
 	DeltaData  *delta = PG_GETARG_DELTA_P(0);
 	Datum		result = hash_any_extended((const unsigned char *) VARDATA_ANY(delta),
-										   delta_canonical_size(delta),
+										   delta_content_size(delta),
 										   PG_GETARG_INT64(1));
 
 	PG_FREE_IF_COPY(delta, 0);

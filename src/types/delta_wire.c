@@ -6,7 +6,10 @@
  * The wire form is the binary form in UTF-8, so in a UTF-8 database nothing is
  * converted: what comes in is checked and kept.  The check is strict: bytes
  * that say the right thing in another way than ours are refused, so that equal
- * deltas have equal bytes and signatures can be compared with what is stored.
+ * deltas have equal bytes.
+ *
+ * The canonical bytes, which are signed, are JSON all the same: a client that writes JSON
+ * can make them without knowing the binary form.
  *
  *-------------------------------------------------------------------------
  */
@@ -74,7 +77,6 @@ delta_parse_wire(const char *bytes, Size len, const DeltaLimits *limits,
 	DeltaData  *result;
 	const char *problem;
 	int			newer;
-	char		checksum[DELTA_CHECKSUM_SIZE];
 
 	if (len > limits->max_size || len > MaxAllocSize - VARHDRSZ)
 	{
@@ -112,15 +114,6 @@ delta_parse_wire(const char *bytes, Size len, const DeltaLimits *limits,
 	memcpy(VARDATA(result), bytes, len);
 	if (c.encoding != delta_server_encoding())
 		result = delta_transcode(result, c.encoding, delta_server_encoding());
-	if (c.reader.header.checksum != NULL)
-	{
-		delta_format_checksum(result, checksum);
-		if (strcmp(checksum, c.reader.header.checksum) != 0)
-		{
-			malformed(&c, "the checksum does not match");
-			return NULL;
-		}
-	}
 	return result;
 }
 
@@ -148,6 +141,9 @@ check_header(WireChecker *c)
 	if (header->resume != NULL &&
 		!check_text(c, header->resume, strlen(header->resume)))
 		return malformed(c, "the value of \"resume\" is not valid text");
+	if (header->checksum != NULL &&
+		!delta_checksum_is_valid(header->checksum, strlen(header->checksum)))
+		return malformed(c, "the checksum is not valid");
 	if (header->signature != NULL &&
 		!delta_signature_is_valid(header->signature, strlen(header->signature)))
 		return malformed(c, "the signature is not valid");
@@ -432,18 +428,17 @@ delta_format_wire(StringInfo buf, const DeltaData *delta)
 void
 delta_canonical_bytes(StringInfo buf, const DeltaData *delta)
 {
-	delta = in_wire_encoding(delta);
-	appendBinaryStringInfo(buf, VARDATA_ANY(delta), delta_canonical_size(delta));
+	appendStringInfoString(buf, DELTA_CANONICAL_PREFIX);
+	delta_format_canonical(buf, in_wire_encoding(delta), wire_encoding());
 }
 
 void
-delta_format_checksum(const DeltaData *delta, char *result)
+delta_bytes_checksum(const char *bytes, Size len, char *result)
 {
 	pg_crc32c	crc;
 
-	delta = in_wire_encoding(delta);
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, VARDATA_ANY(delta), delta_canonical_size(delta));
+	COMP_CRC32C(crc, bytes, len);
 	FIN_CRC32C(crc);
 	snprintf(result, DELTA_CHECKSUM_SIZE, "crc32c:%08x", crc);
 }
@@ -507,6 +502,38 @@ transcode_column(DeltaBuilder *b, const DeltaName *name, int from, int to)
 	return delta_builder_column(b, copy.data, copy.len);
 }
 
+/* Add the reader's next change, in another encoding. */
+static void
+transcode_change(DeltaBuilder *b, const DeltaReader *reader, DeltaChange *change,
+				 int from, int to)
+{
+	int			i;
+
+	if (change->table >= 0)
+	{
+		DeltaString name = {reader->tables[change->table].data,
+		reader->tables[change->table].len};
+
+		transcode_bytes(&name.data, &name.len, from, to);
+		change->table = delta_builder_table(b, name.data, name.len);
+	}
+	for (i = 0; i < change->nkeys; i++)
+	{
+		transcode_value(&change->keys[i].value, from, to);
+		delta_builder_key(b, transcode_column(b, &reader->columns[change->keys[i].column], from, to),
+						  &change->keys[i].value);
+	}
+	for (i = 0; i < change->ncells; i++)
+	{
+		transcode_value(&change->cells[i].value, from, to);
+		delta_builder_cell(b, transcode_column(b, &reader->columns[change->cells[i].column], from, to),
+						   change->cells[i].op, &change->cells[i].value);
+	}
+	transcode_value(&change->intent, from, to);
+	transcode_value(&change->args, from, to);
+	delta_builder_end(b, change);
+}
+
 DeltaData *
 delta_transcode(const DeltaData *delta, int from, int to)
 {
@@ -514,41 +541,66 @@ delta_transcode(const DeltaData *delta, int from, int to)
 	DeltaChange change;
 	DeltaBuilder b;
 	int			len;
-	int			i;
 
 	delta_reader_init(&reader, delta);
 	delta_builder_init(&b);
 	while (delta_reader_next(&reader, &change))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (change.table >= 0)
-		{
-			DeltaString name = {reader.tables[change.table].data,
-			reader.tables[change.table].len};
-
-			transcode_bytes(&name.data, &name.len, from, to);
-			change.table = delta_builder_table(&b, name.data, name.len);
-		}
-		for (i = 0; i < change.nkeys; i++)
-		{
-			transcode_value(&change.keys[i].value, from, to);
-			delta_builder_key(&b, transcode_column(&b, &reader.columns[change.keys[i].column], from, to),
-							  &change.keys[i].value);
-		}
-		for (i = 0; i < change.ncells; i++)
-		{
-			transcode_value(&change.cells[i].value, from, to);
-			delta_builder_cell(&b, transcode_column(&b, &reader.columns[change.cells[i].column], from, to),
-							   change.cells[i].op, &change.cells[i].value);
-		}
-		transcode_value(&change.intent, from, to);
-		transcode_value(&change.args, from, to);
-		delta_builder_end(&b, &change);
+		transcode_change(&b, &reader, &change, from, to);
 	}
 	if (reader.header.resume != NULL)
 	{
 		len = strlen(reader.header.resume);
 		transcode_bytes(&reader.header.resume, &len, from, to);
 	}
+	return delta_builder_finish(&b, &reader.header);
+}
+
+/* ---- a part ---- */
+
+/* Of a change, with all the names in it: those that it shares with others, too. */
+static Size
+size_with_names(const DeltaReader *reader, const DeltaChange *change)
+{
+	Size		size = change->nbytes;
+	int			i;
+
+	if (change->table >= 0)
+		size += reader->tables[change->table].len;
+	for (i = 0; i < change->nkeys; i++)
+		size += reader->columns[change->keys[i].column].len;
+	for (i = 0; i < change->ncells; i++)
+		size += reader->columns[change->cells[i].column].len;
+	return size;
+}
+
+DeltaData *
+delta_head(const DeltaData *delta, Size max_size)
+{
+	DeltaReader reader;
+	DeltaChange change;
+	DeltaBuilder b;
+	int			encoding = delta_server_encoding();
+	Size		room = max_size;
+	Size		size;
+
+	delta_reader_init(&reader, delta);
+	delta_builder_init(&b);
+	if (VARSIZE(reader.header.context) <= room)
+		room -= VARSIZE(reader.header.context);
+	else
+		reader.header.context = vv_empty();
+
+	while (delta_reader_next(&reader, &change) &&
+		   (size = size_with_names(&reader, &change)) <= room)
+	{
+		room -= size;
+		transcode_change(&b, &reader, &change, encoding, encoding);
+	}
+	if (b.nchanges == 0)
+		reader.header.first_seq = 0;
+	reader.header.checksum = NULL;
+	reader.header.signature = NULL;
 	return delta_builder_finish(&b, &reader.header);
 }

@@ -40,7 +40,7 @@ static const char *const prune_journal =
 	" SELECT j.reconciliation FROM offline_sync.journal j"
 	" LEFT JOIN offline_sync.device d ON d.device = j.device"
 	" WHERE j.reconciliation < $1"
-	" AND (d.device IS NULL OR j.last_seq < d.acked_seq)"
+	" AND (d.device IS NULL OR j.last_seq < j.first_seq OR j.last_seq < d.acked_seq)"
 	" AND (j.reconciliation < $2 OR d.device IS NULL OR d.revoked_at IS NOT NULL"
 	" OR j.last_seq <= vv_get(d.seen, d.device))"
 	" AND NOT EXISTS (SELECT FROM offline_sync.waiting w"

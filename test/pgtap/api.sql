@@ -39,6 +39,8 @@ INSERT INTO promised VALUES
     ('sync_revoke_scope', 'device uuid, scope text', 'void', 'v', false),
     ('sync_grant_access', 'role regrole, level text', 'void', 'v', false),
     ('sync_revoke_access', 'role regrole, level text', 'void', 'v', false),
+    ('sync_rotate_key', 'device uuid, new_key bytea, overlap interval DEFAULT ''7 days''::interval', 'void', 'v', false),
+    ('sync_require_signature', 'device uuid, required boolean DEFAULT true', 'void', 'v', false),
     ('sync_node', '', 'uuid', 's', true),
     ('sync_new_incarnation', '', 'uuid', 'v', false),
     ('sync_set_capture', '"on" boolean', 'void', 'v', false),
