@@ -33,6 +33,7 @@ SQL_PARTS = $(wildcard \
 	src/guard/access.sql \
 	src/audit/row_status.sql \
 	src/audit/views.sql \
+	src/guard/mask.sql \
 	src/audit/policies.sql \
 	src/audit/schema_versions.sql \
 	src/worker/maintenance.sql)

@@ -32,6 +32,7 @@
 #define OFFLINE_SYNC_APPLY_H
 
 #include "audit/journal.h"
+#include "guard/mask.h"
 #include "lib/stringinfo.h"
 #include "log/change_log.h"
 #include "log/node.h"
@@ -258,6 +259,7 @@ typedef struct ApplyState
 	bool	   *tables_resolved;
 	TableVersion **versions;	/* NULL: the present one */
 	bool		any_versions;	/* any but NULL */
+	ColumnMasks **masks;		/* [reader.ntables]; NULL: none */
 	int		  **columns;		/* see table_version_column */
 
 	ApplyChange *changes;
@@ -461,6 +463,9 @@ extern int	apply_schema_version(const ApplyState *state);
 /* The delta's version of a change's table. */
 extern const TableVersion *apply_table_version(const ApplyState *state,
 											   const ApplyChange *change);
+
+/* What is masked of a table for the device; NULL: there never were masks. */
+extern ColumnMasks *apply_masks(const ApplyState *state, SyncTable *table);
 
 /* Refuse a change (strings are kept as given). */
 extern void apply_refuse(ApplyChange *change, const char *reason, int sqlstate,

@@ -57,6 +57,7 @@ static void write_absence(Reread *work, TouchedRow *row);
 static void write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind);
 static int	compare_touched(const void *a, const void *b);
 static void append_opaque(StringInfo buf, Datum value);
+static bool may_tell_detail(ApplyState *state, const ApplyChange *change);
 static const char *device_column(ApplyState *state, const ApplyChange *change);
 static void append_ignored(StringInfo buf, List *ignored);
 
@@ -290,6 +291,7 @@ reread_table(Reread *work)
 {
 	SyncTable  *table = work->table;
 	Datum	   *keys = palloc(work->nrows * table->nkeys * sizeof(Datum));
+	const ColumnMasks *masks;
 	bool		is_readable;
 	int			modes;
 
@@ -300,6 +302,9 @@ reread_table(Reread *work)
 	work->columns = row_fetch_readable(table, &is_readable);
 	if (!is_readable)
 		return;
+	masks = apply_masks(work->state, table);
+	if (masks != NULL)
+		work->columns = bms_del_members(work->columns, masks->no_pull);
 	for (int i = 0; i < table->nkeys; i++)
 		work->columns = bms_del_member(work->columns, table->key[i]);
 	for (int i = 0; i < work->nrows; i++)
@@ -560,7 +565,8 @@ apply_append_outcome(ApplyState *state, StringInfo buf, const ApplyChange *chang
 	if (change->sqlstate != 0)
 		append_string_member(buf, "sqlstate", unpack_sql_state(change->sqlstate));
 	append_string_member(buf, "message", change->message);
-	append_string_member(buf, "detail", change->detail);
+	if (change->detail != NULL && may_tell_detail(state, change))
+		append_string_member(buf, "detail", change->detail);
 	append_string_member(buf, "constraint", change->constraint);
 	append_string_member(buf, "column", device_column(state, change));
 	if (change->conflicts != NIL)
@@ -571,6 +577,26 @@ apply_append_outcome(ApplyState *state, StringInfo buf, const ApplyChange *chang
 	if (has_result)
 		appendStringInfo(buf, ",\"result\":%s", change->intent->result);
 	appendStringInfoChar(buf, '}');
+}
+
+/*
+ * A detail may show the row whole, or another one that was in the way.  The caller
+ * may see them, but the device need not: it may have other scopes, and fewer columns.
+ */
+static bool
+may_tell_detail(ApplyState *state, const ApplyChange *change)
+{
+	Snapshot	snapshot;
+	bool		result;
+
+	if (change->table != NULL && change->table->scope_column >= 0 &&
+		(change->sqlstate == ERRCODE_EXCLUSION_VIOLATION ||
+		 !apply_may_pull(state, change->scope)))
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	result = !guard_hides_columns(state->device->device_class, snapshot);
+	UnregisterSnapshot(snapshot);
+	return result;
 }
 
 /* What the device calls the column that was in the way. */

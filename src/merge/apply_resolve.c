@@ -22,6 +22,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 
 static void resolve_rest(ApplyState *state);
 static void resolve_change(ApplyState *state, ApplyChange *change);
@@ -42,8 +43,12 @@ void
 apply_resolve(ApplyState *state)
 {
 	if (state->versions == NULL)
+	{
 		state->versions = palloc0(Max(state->reader.ntables, 1) *
 								  sizeof(TableVersion *));
+		state->masks = palloc0(Max(state->reader.ntables, 1) *
+							   sizeof(ColumnMasks *));
+	}
 
 	/* outside of a subtransaction, with which the locks could go */
 	for (int i = 0; i < state->reader.ntables; i++)
@@ -132,6 +137,7 @@ resolve_table(ApplyState *state, int index)
 		return;
 	state->versions[index] = table_version_open(table, apply_schema_version(state));
 	state->any_versions |= state->versions[index] != NULL;
+	state->masks[index] = apply_masks(state, table);
 	state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
 	for (int i = 0; i < state->reader.ncolumns; i++)
 		state->columns[index][i] =
@@ -141,6 +147,17 @@ resolve_table(ApplyState *state, int index)
 	if (table->has_before_insert || table->has_before_update ||
 		table->has_other_triggers)
 		state->any_triggers = true;
+}
+
+/* The table is locked, and masks with it. */
+ColumnMasks *
+apply_masks(const ApplyState *state, SyncTable *table)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ColumnMasks *masks = guard_masks(table, state->device->device_class, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return masks;
 }
 
 /*
@@ -386,6 +403,7 @@ resolve_column(ApplyState *state, ApplyChange *change, int name)
 	int			index = state->columns[change->delta.table][name];
 	const char *column_name = state->reader.columns[name].data;
 	SyncColumn *column;
+	const ColumnMasks *masks;
 
 	if (index < 0)
 	{
@@ -407,6 +425,14 @@ resolve_column(ApplyState *state, ApplyChange *change, int name)
 		apply_refuse(change, "key_column", ERRCODE_INVALID_PARAMETER_VALUE,
 					 psprintf("column \"%s\" belongs to the primary key and cannot be changed",
 							  column_name), column_name);
+		return -1;
+	}
+	masks = state->masks[change->delta.table];
+	if (masks != NULL && bms_is_member(index, masks->no_push))
+	{
+		apply_refuse(change, "masked_column", ERRCODE_INSUFFICIENT_PRIVILEGE,
+					 psprintf("column \"%s\" of table \"%s\" is not accepted from this device",
+							  column_name, change->table->wire_name), column_name);
 		return -1;
 	}
 	return index;

@@ -199,6 +199,12 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 	device->owner = TextDatumGetCString(values[ANUM_DEVICE_OWNER - 1]);
 	if (!nulls[ANUM_DEVICE_CLASS - 1])
 		device->device_class = TextDatumGetCString(values[ANUM_DEVICE_CLASS - 1]);
+	if (!nulls[ANUM_DEVICE_CLASS_NODE - 1])
+	{
+		device->class_node = DatumGetInt32(values[ANUM_DEVICE_CLASS_NODE - 1]);
+		device->class_xid =
+			U64FromFullTransactionId(DatumGetFullTransactionId(values[ANUM_DEVICE_CLASS_XID - 1]));
+	}
 	device->acked_seq = DatumGetInt64(values[ANUM_DEVICE_ACKED_SEQ - 1]);
 	device->hlc = DatumGetHlc(values[ANUM_DEVICE_HLC - 1]);
 	device->is_revoked = !nulls[ANUM_DEVICE_REVOKED_AT - 1];

@@ -21,6 +21,8 @@ typedef struct SyncDevice
 	pg_uuid_t	uuid;
 	char	   *owner;			/* role name */
 	char	   *device_class;	/* NULL: none */
+	int32		class_node;		/* position of its latest change, 0: never */
+	uint64		class_xid;
 	int64		acked_seq;
 	Hlc			hlc;			/* of its last stored change, as lifted */
 	bool		is_revoked;

@@ -19,7 +19,9 @@ CREATE TABLE offline_sync.device (
     require_signature boolean   NOT NULL DEFAULT false,
     previous_key    bytea,                        -- also accepted, for a while
     previous_key_until timestamptz,
-    bucket_full_at  timestamptz                   -- when it may push a whole burst again
+    bucket_full_at  timestamptz,                  -- when it may push a whole burst again
+    class_node      int,                          -- position at which it got another class; NULL: never
+    class_xid       xid8
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 

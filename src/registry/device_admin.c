@@ -57,6 +57,8 @@ static void device_serialize_registration(const pg_uuid_t *uuid);
 static void device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes);
 static void device_set_attributes(SyncDevice *device,
 								  const DeviceAttributes *attributes);
+static void device_set_class(const SyncDevice *device, DeviceRowChange *change,
+							 text *device_class);
 static void device_add_scopes(const pg_uuid_t *uuid, ArrayType *scopes);
 static SyncDevice *device_lock_for_grant(const pg_uuid_t *uuid);
 static void device_check_not_revoked(const SyncDevice *device);
@@ -286,6 +288,8 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	nulls[ANUM_DEVICE_PREVIOUS_KEY - 1] = true;
 	nulls[ANUM_DEVICE_PREVIOUS_KEY_UNTIL - 1] = true;
 	nulls[ANUM_DEVICE_BUCKET_FULL_AT - 1] = true;
+	nulls[ANUM_DEVICE_CLASS_NODE - 1] = true;
+	nulls[ANUM_DEVICE_CLASS_XID - 1] = true;
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
@@ -306,8 +310,7 @@ device_set_attributes(SyncDevice *device, const DeviceAttributes *attributes)
 		device_row_set(&change, ANUM_DEVICE_LABEL,
 					   PointerGetDatum(attributes->label));
 	if (attributes->device_class != NULL)
-		device_row_set(&change, ANUM_DEVICE_CLASS,
-					   PointerGetDatum(attributes->device_class));
+		device_set_class(device, &change, attributes->device_class);
 	if (attributes->public_key != NULL)
 	{
 		/* at once: sync_rotate_key is for whoever wants an overlap */
@@ -317,6 +320,22 @@ device_set_attributes(SyncDevice *device, const DeviceAttributes *attributes)
 		device_row_set_null(&change, ANUM_DEVICE_PREVIOUS_KEY_UNTIL);
 	}
 	device_row_update(device, &change);
+}
+
+/* Columns may not have been served to the former class: the change is an event, as a
+ * grant is. */
+static void
+device_set_class(const SyncDevice *device, DeviceRowChange *change,
+				 text *device_class)
+{
+	if (device->device_class != NULL &&
+		strcmp(device->device_class, text_to_cstring(device_class)) == 0)
+		return;
+	device_row_set(change, ANUM_DEVICE_CLASS, PointerGetDatum(device_class));
+	device_row_set(change, ANUM_DEVICE_CLASS_NODE, Int32GetDatum(sync_node_id()));
+	device_row_set(change, ANUM_DEVICE_CLASS_XID,
+				   FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	scope_log_event(&device->uuid, NULL);
 }
 
 /* Grant those that the device never had: a revoked one is not given back by
@@ -469,7 +488,8 @@ scope_write(const pg_uuid_t *uuid, const SyncDeviceScope *scope, bool is_new)
 	CommandCounterIncrement();
 }
 
-/* Give the grant, or its end, a position that vectors can come to cover. */
+/* Give the grant, or its end, a position that vectors can come to cover.  scope NULL:
+ * of something else about the device. */
 static void
 scope_log_event(const pg_uuid_t *uuid, const char *scope)
 {

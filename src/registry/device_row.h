@@ -34,7 +34,9 @@
 #define ANUM_DEVICE_PREVIOUS_KEY	16
 #define ANUM_DEVICE_PREVIOUS_KEY_UNTIL	17
 #define ANUM_DEVICE_BUCKET_FULL_AT	18
-#define NATTS_DEVICE				18
+#define ANUM_DEVICE_CLASS_NODE		19
+#define ANUM_DEVICE_CLASS_XID		20
+#define NATTS_DEVICE				20
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1

@@ -99,6 +99,8 @@ typedef struct SyncTable
 	int			schema_version; /* at which the columns changed last; 1: never */
 	struct VersionNames *version_names; /* of older versions; private to
 										 * table_version.c */
+	int8		masks_state;	/* are there masks? 0: not known; private to
+								 * guard/mask.c */
 	uint64		version;		/* no other description in this backend has
 								 * the same: what is derived from it may key
 								 * on it */

@@ -68,6 +68,7 @@ static bool must_retract(ServePage *page, const ServeToken *token,
 static int	compare_positions(const SyncDeviceScope *a, const SyncDeviceScope *b);
 static int	compare_revocations(const void *a, const void *b);
 static VersionVector *visible_events(ServePage *page);
+static void add_event(VVBuilder *builder, const MaskEvent *event);
 static VersionVector *visible_part(ServePage *page, const VersionVector *vv,
 								   bool keep_own);
 static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
@@ -105,6 +106,9 @@ sync_changes_since(PG_FUNCTION_ARGS)
 		serve_token_parse(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 
 	page_init(&page, PG_GETARG_UUID_P(0), max_changes);
+	page.device_class = device->device_class;
+	page.class_event.node = device->class_node;
+	page.class_event.xid = device->class_xid;
 	set_versions(&page, device, schema_version, since);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -508,6 +512,12 @@ serve_event_is_done(const ServePage *page, const pg_uuid_t *node, uint64 xid)
 }
 
 bool
+serve_mask_event_is_done(const ServePage *page, const MaskEvent *event)
+{
+	return serve_event_is_done(page, sync_node_uuid_by_id(event->node), event->xid);
+}
+
+bool
 serve_grant_is_done(const ServePage *page, const SyncDeviceScope *scope)
 {
 	return serve_event_is_done(page, sync_node_uuid_by_id(scope->granted_node),
@@ -523,9 +533,16 @@ visible_events(ServePage *page)
 	for (int i = 0; i < page->ntables; i++)
 	{
 		Stamp	   *enabled = &page->tables[i]->enabled;
+		const ColumnMasks *masks;
 
 		vv_builder_add(builder, &enabled->node, enabled->xid, enabled->xid);
+		masks = guard_has_masks(page->tables[i]) ?
+			page_table(page, page->tables[i]->table_id)->masks : NULL;
+		for (int j = 0; masks != NULL && j < masks->nshown; j++)
+			add_event(builder, &masks->shown[j]);
 	}
+	if (page->class_event.node != 0)
+		add_event(builder, &page->class_event);
 	for (int i = 0; i < page->nall_scopes; i++)
 	{
 		SyncDeviceScope *scope = &page->all_scopes[i];
@@ -538,6 +555,12 @@ visible_events(ServePage *page)
 						   scope->revoked_xid, scope->revoked_xid);
 	}
 	return visible_part(page, vv_builder_finish(builder), true);
+}
+
+static void
+add_event(VVBuilder *builder, const MaskEvent *event)
+{
+	vv_builder_add(builder, sync_node_uuid_by_id(event->node), event->xid, event->xid);
 }
 
 /* What the snapshot sees finished of a vector; with keep_own, our own

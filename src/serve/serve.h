@@ -19,6 +19,7 @@
 #define OFFLINE_SYNC_SERVE_H
 
 #include "audit/journal.h"
+#include "guard/mask.h"
 #include "log/node.h"
 #include "nodes/bitmapset.h"
 #include "registry/device.h"
@@ -55,6 +56,7 @@ typedef struct ServeTable
 	SyncTable  *table;			/* NULL: not tracked (any more) */
 	TableVersion *version;		/* the page's; NULL: the present one */
 	bool		has_news;		/* columns that the device has no values of */
+	ColumnMasks *masks;			/* for the device; NULL: there never were any */
 	bool		is_readable;	/* key, clock and scope column, by SELECT
 								 * rights */
 	bool		has_policies;	/* row security applies to the caller */
@@ -105,6 +107,8 @@ typedef struct ServePage
 	MemoryContext push_context; /* reset for each change of a push */
 	Snapshot	snapshot;		/* registered by the caller */
 	pg_uuid_t	device;
+	const char *device_class;	/* NULL: none */
+	MaskEvent	class_event;	/* where it got another one; node 0: never */
 	int			device_version; /* of the schema, that it declared last; 0:
 								 * never did */
 	int			schema_version; /* of the page */
@@ -150,6 +154,7 @@ typedef struct ServePage
 /* Is this position covered by since or done? */
 extern bool serve_event_is_done(const ServePage *page, const pg_uuid_t *node,
 								uint64 xid);
+extern bool serve_mask_event_is_done(const ServePage *page, const MaskEvent *event);
 extern bool serve_grant_is_done(const ServePage *page, const SyncDeviceScope *scope);
 
 /* ---- serve_page.c ---- */

@@ -73,6 +73,7 @@ static bool scan_batch(BaseScan *scan, int *nread);
 static bool serve_tuples(BaseScan *scan, SPITupleTable *tuptable);
 static void serve_tuple(BaseScan *scan, const Datum *values, const bool *isnull);
 static void set_last(BaseScan *scan, const Datum *key);
+static bool has_unmasked(ServePage *page, SyncTable *table);
 static bool scope_to_value(SyncColumn *column, const char *scope, Datum *value);
 static void token_place(ServeToken *token, BaseScan *scan);
 static void place_from_token(BaseScan *scan, const ServeToken *token);
@@ -143,7 +144,26 @@ serve_base_needs(ServePage *page, SyncTable *table, const SyncDeviceScope *scope
 	if (table->scope_column < 0 && scope->scope[0] != '\0')
 		return false;
 	return !serve_event_is_done(page, &table->enabled.node, table->enabled.xid) ||
-		!serve_grant_is_done(page, scope) || has_news(page, table);
+		!serve_grant_is_done(page, scope) || has_news(page, table) ||
+		has_unmasked(page, table);
+}
+
+/* Are there columns that were not for the device, and are by now? */
+static bool
+has_unmasked(ServePage *page, SyncTable *table)
+{
+	const ColumnMasks *masks;
+
+	if (!guard_has_masks(table))
+		return false;
+	masks = page_table(page, table->table_id)->masks;
+	if (masks == NULL)
+		return false;
+	for (int i = 0; i < masks->nshown; i++)
+		if (!serve_mask_event_is_done(page, &masks->shown[i]))
+			return true;
+	return masks->is_by_class && page->class_event.node != 0 &&
+		!serve_mask_event_is_done(page, &page->class_event);
 }
 
 /* Has the table columns whose values were not served to the device, since it did not

@@ -165,6 +165,7 @@ page_table(ServePage *page, int32 table_id)
 	st->table = t;
 	st->version = NULL;
 	st->has_news = false;
+	st->masks = NULL;
 	st->is_readable = false;
 	st->has_policies = false;
 	st->fetched = NULL;
@@ -181,6 +182,10 @@ page_table(ServePage *page, int32 table_id)
 		for (i = 0; st->version != NULL && i < t->ncolumns; i++)
 			if (table_version_name(t, st->version, i) == NULL)
 				columns = bms_del_member(columns, i);
+
+		st->masks = guard_masks(t, page->device_class, page->snapshot);
+		if (st->masks != NULL)
+			columns = bms_del_members(columns, st->masks->no_pull);
 
 		/* a row whose scope the caller may not know is none that it may have */
 		if (t->scope_column >= 0 && !bms_is_member(t->scope_column, columns))

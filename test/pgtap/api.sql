@@ -29,6 +29,8 @@ INSERT INTO promised VALUES
     ('sync_disable_table', 'relation regclass', 'void', 'v', true),
     ('sync_set_policy', 'relation regclass, column_name name, policy text, options jsonb DEFAULT ''{}''::jsonb',
      'void', 'v', true),
+    ('sync_mask_columns', 'relation regclass, columns name[], class text DEFAULT NULL::text, push boolean DEFAULT false, pull boolean DEFAULT false',
+     'void', 'v', true),
     ('sync_revert_policy', 'relation regclass, column_name name', 'void', 'v', true),
     ('sync_register_device',
      'device uuid, scopes text[] DEFAULT ''{""}''::text[], owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole, label text DEFAULT NULL::text, public_key bytea DEFAULT NULL::bytea, class text DEFAULT NULL::text',
@@ -101,6 +103,7 @@ FROM (VALUES
     ('sync_policies', 'table_name text, column_name text, scope text, policy text, options jsonb, state text, set_by text, set_at timestamp with time zone, ended_by text, ended_at timestamp with time zone, step integer'),
     ('sync_shadow_report', 'table_name text, column_name text, policy text, options jsonb, scope text, state text, set_at timestamp with time zone, conflicts bigint, same bigint, different bigint, errors bigint'),
     ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text, intent text, result jsonb, wrote jsonb, error text'),
+    ('sync_masks', 'table_name text, column_name text, class text, push boolean, pull boolean'),
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
 
@@ -148,7 +151,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_mask_columns, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');
