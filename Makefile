@@ -31,6 +31,7 @@ SQL_PARTS = $(wildcard \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
 	src/guard/access.sql \
+	src/guard/privacy.sql \
 	src/audit/row_status.sql \
 	src/audit/views.sql \
 	src/guard/mask.sql \

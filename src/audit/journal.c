@@ -403,6 +403,24 @@ member_seq(JsonbContainer *member)
 											 NumericGetDatum(seq->val.numeric)));
 }
 
+bool
+journal_is_purged(const JournalRow *row, int64 seq)
+{
+	JsonbIterator *it = JsonbIteratorInit(&row->details->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM && value.type == jbvBinary &&
+			member_seq(value.val.binary.data) == seq &&
+			getKeyJsonValueFromContainer(value.val.binary.data, "purged", 6,
+										 NULL) != NULL)
+			return true;
+	}
+	return false;
+}
+
 static int
 compare_members(const void *a, const void *b)
 {

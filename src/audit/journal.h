@@ -139,6 +139,9 @@ extern void journal_tag_positions(int ntags, const OrSetTag *tags,
  */
 extern JournalPosition *journal_forgotten(Snapshot snapshot, int *npositions);
 
+/* Have the values of a change been taken out of its delta (sync_purge_row)? */
+extern bool journal_is_purged(const JournalRow *row, int64 seq);
+
 extern void conflict_insert(const ConflictRow *rows, int nrows);
 
 #endif							/* OFFLINE_SYNC_JOURNAL_H */

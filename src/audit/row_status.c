@@ -42,8 +42,6 @@ static const RowEntries waiting = {"waiting", "waiting_row", 5, 6, 0};
 
 PG_FUNCTION_INFO_V1(sync_row_status);
 
-static Datum *read_key(SyncTable *table, Jsonb *json);
-static void key_mismatch(const SyncTable *table) pg_attribute_noreturn();
 static bool row_is_visible(SyncTable *table, const Datum *key);
 static void row_found(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					  Datum *values, bool *isnull);
@@ -67,7 +65,7 @@ sync_row_status(PG_FUNCTION_ARGS)
 
 	if (table == NULL)
 		sync_table_not_enabled(PG_GETARG_OID(0));
-	key = read_key(table, PG_GETARG_JSONB_P(1));
+	key = row_key_from_jsonb(table, PG_GETARG_JSONB_P(1));
 	SPI_connect();
 	is_visible = row_is_visible(table, key);
 	SPI_finish();
@@ -78,47 +76,6 @@ sync_row_status(PG_FUNCTION_ARGS)
 									 "conflict" :
 									 has_entry(&waiting, table->table_id, bytes) ?
 									 "pending" : "synced"));
-}
-
-/* The key's values, from {"column": value}. */
-static Datum *
-read_key(SyncTable *table, Jsonb *json)
-{
-	Datum	   *key = palloc(table->nkeys * sizeof(Datum));
-	int			modes = value_modes_begin();
-
-	if (!JB_ROOT_IS_OBJECT(json) || JB_ROOT_COUNT(json) != table->nkeys)
-		key_mismatch(table);
-	for (int i = 0; i < table->nkeys; i++)
-	{
-		SyncColumn *column = &table->columns[table->key[i]];
-		JsonbValue *found;
-		Jsonb	   *value;
-		char	   *text;
-		DeltaValue	travelling;
-		bool		isnull;
-
-		found = getKeyJsonValueFromContainer(&json->root, column->name,
-											 strlen(column->name), NULL);
-		if (found == NULL || found->type == jbvNull)
-			key_mismatch(table);
-		value = JsonbValueToJsonb(found);
-		text = JsonbToCString(NULL, &value->root, VARSIZE(value));
-
-		delta_value_from_json(text, strlen(text), &travelling);
-		key[i] = value_from_delta(column, &travelling, &isnull);
-	}
-	value_modes_end(modes);
-	return key;
-}
-
-static void
-key_mismatch(const SyncTable *table)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key must be a JSON object with the columns of the primary key of table \"%s\"",
-					table->wire_name)));
 }
 
 static bool

@@ -54,7 +54,8 @@ extern int64 change_log_watch_end(LoggedRow **rows, int *nrows);
  * deletes of that one's floor which the clock's maker did not know of are taken
  * over; known_to: he knew of those that this node stored before that position
  * (PG_UINT64_MAX: of all).  scope NULL: in none.  image: the last row,
- * {"<column id>": text or null}; NULL where the row never was.  Does not log.
+ * {"<column id>": text or null}; NULL where the row never was, JSON null where it
+ * is not to be known any more.  Does not log.
  */
 struct RowClock;
 extern void tombstone_put(int32 table_id, const char *key, int keylen,
@@ -71,6 +72,7 @@ typedef struct Tombstone
 	struct RowClock *clock;
 	Datum		image;			/* jsonb */
 	bool		image_isnull;
+	bool		is_purged;		/* there was an image; it is not to be known */
 	int32		node;			/* position of the latest delete */
 	uint64		xid;
 } Tombstone;

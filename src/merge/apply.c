@@ -50,6 +50,10 @@ bool		apply_in_progress = false;
 static void apply_delta(ApplyState *state, ApplyResult *result);
 static bool apply_known(ApplyState *state, ApplyResult *result,
 						StringInfo outcomes);
+static bool is_same_change(ApplyState *state, const DeltaChange *change,
+						   const JournalRow *stored,
+						   const DeltaReader *stored_reader,
+						   const DeltaChange *stored_change);
 static void load_changes(ApplyState *state);
 static void lift_clocks(ApplyState *state);
 static void recall_known(ApplyState *state, int nknown);
@@ -259,8 +263,8 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 		while (stored_change.seq < seq && same)
 			same = delta_reader_next(&stored_reader, &stored_change);
 		if (!same || stored_change.seq != seq ||
-			!delta_same_change(&state->reader, &state->changes[i].delta,
-							   &stored_reader, &stored_change))
+			!is_same_change(state, &state->changes[i].delta, stored,
+							&stored_reader, &stored_change))
 		{
 			UnregisterSnapshot(snapshot);
 			apply_refuse_delta(state, result, "rejected", "seq_reused",
@@ -297,6 +301,17 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	result->corrections = apply_corrections(state);
 	SPI_finish();
 	return true;
+}
+
+/* Does a change say what is stored of it, or what is left of that? */
+static bool
+is_same_change(ApplyState *state, const DeltaChange *change,
+			   const JournalRow *stored, const DeltaReader *stored_reader,
+			   const DeltaChange *stored_change)
+{
+	return delta_same_change(&state->reader, change, stored_reader, stored_change) ||
+		(journal_is_purged(stored, change->seq) &&
+		 delta_same_stripped(&state->reader, change, stored_reader, stored_change));
 }
 
 /*

@@ -122,7 +122,10 @@ apply_refuse_delta(ApplyState *state, ApplyResult *result, const char *status,
 	journal_new_id(&result->reconciliation);
 	is_journaled = refusal_note(&state->device->uuid, reason,
 								&result->reconciliation, &nrepeated);
-	if (is_journaled && VARSIZE(kept) > REFUSAL_MAX_KEPT)
+	/* a revoked device may have been forgotten: nothing that it sends is kept */
+	if (state->device->is_revoked)
+		kept = delta_empty(&state->device->uuid);
+	else if (is_journaled && VARSIZE(kept) > REFUSAL_MAX_KEPT)
 		kept = delta_head(kept, REFUSAL_MAX_KEPT);
 	set_refusal(result, status, reason, sqlstate, message, wait, nrepeated,
 				kept != state->delta ? kept : NULL);

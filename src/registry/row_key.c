@@ -14,12 +14,14 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "registry/row_key.h"
+#include "registry/value.h"
 #include "types/varint.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/uuid.h"
 
+static void key_mismatch(const SyncTable *table) pg_attribute_noreturn();
 static void encode_text(StringInfo buf, SyncColumn *column, Datum value);
 static int	trimmed_length(const char *str);
 static const char *next_part(const SyncTable *t, const char **cursor,
@@ -215,4 +217,44 @@ part_to_text(const SyncTable *t, const SyncColumn *column,
 	if (memchr(part, '\0', len) != NULL)
 		report_damage(t);
 	return pnstrdup(part, len);
+}
+
+Datum *
+row_key_from_jsonb(SyncTable *table, Jsonb *json)
+{
+	Datum	   *key = palloc(table->nkeys * sizeof(Datum));
+	int			modes = value_modes_begin();
+
+	if (!JB_ROOT_IS_OBJECT(json) || JB_ROOT_COUNT(json) != table->nkeys)
+		key_mismatch(table);
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		SyncColumn *column = &table->columns[table->key[i]];
+		JsonbValue *found;
+		Jsonb	   *value;
+		char	   *text;
+		DeltaValue	travelling;
+		bool		isnull;
+
+		found = getKeyJsonValueFromContainer(&json->root, column->name,
+											 strlen(column->name), NULL);
+		if (found == NULL || found->type == jbvNull)
+			key_mismatch(table);
+		value = JsonbValueToJsonb(found);
+		text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+
+		delta_value_from_json(text, strlen(text), &travelling);
+		key[i] = value_from_delta(column, &travelling, &isnull);
+	}
+	value_modes_end(modes);
+	return key;
+}
+
+static void
+key_mismatch(const SyncTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key must be a JSON object with the columns of the primary key of table \"%s\"",
+					table->wire_name)));
 }

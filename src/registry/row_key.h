@@ -24,6 +24,9 @@ extern void row_key_encode(StringInfo buf, const SyncTable *t, const Datum *valu
 /* Decode into values[nkeys], palloc'd; raises XX001 where it is damaged. */
 extern void row_key_decode(const SyncTable *t, const char *key, int len, Datum *values);
 
+/* The key that {"id": "..."} means, palloc'd; raises 22023 where it is none. */
+extern Datum *row_key_from_jsonb(SyncTable *t, Jsonb *json);
+
 /* For people: {"id": "..."} with the columns' names. */
 extern Jsonb *row_key_to_jsonb(const SyncTable *t, const char *key, int len);
 

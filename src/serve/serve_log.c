@@ -759,9 +759,10 @@ read_tombstones(ServePage *page, LogRows *rows)
 	{
 		gone[i]->tombstone = tombstones[i];
 		if (rows->st->has_policies && tombstones[i].found)
-			gone[i]->is_hidden = tombstones[i].image_isnull ||
-				!guard_image_is_visible(rows->st->table, gone[i]->key,
-										tombstones[i].image, page->row_context);
+			gone[i]->is_hidden = !tombstones[i].is_purged &&
+				(tombstones[i].image_isnull ||
+				 !guard_image_is_visible(rows->st->table, gone[i]->key,
+										tombstones[i].image, page->row_context));
 	}
 }
 

@@ -173,6 +173,16 @@ extern bool delta_list_next(const DeltaValue *value, const char **cursor,
 extern bool delta_same_change(const DeltaReader *ra, const DeltaChange *a,
 							  const DeltaReader *rb, const DeltaChange *b);
 
+/* A copy of a pushed delta without the cells of some changes: [nchanges] */
+extern DeltaData *delta_strip(const DeltaData *delta, const bool *is_stripped);
+
+/* A device's delta without changes. */
+extern DeltaData *delta_empty(const pg_uuid_t *replica);
+
+/* Do two changes say the same, whatever their cells? */
+extern bool delta_same_stripped(const DeltaReader *ra, const DeltaChange *a,
+								const DeltaReader *rb, const DeltaChange *b);
+
 /*
  * A value for an SQL json/jsonb column, from the column's own text: scalars
  * become their kinds, null the JSON value null, containers DELTA_JSON; a string

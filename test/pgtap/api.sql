@@ -39,6 +39,8 @@ INSERT INTO promised VALUES
     ('sync_grant_scope', 'device uuid, scope text, push boolean DEFAULT true, pull boolean DEFAULT true',
      'void', 'v', false),
     ('sync_revoke_scope', 'device uuid, scope text', 'void', 'v', false),
+    ('sync_forget_device', 'device uuid', 'void', 'v', false),
+    ('sync_purge_row', 'relation regclass, key jsonb', 'void', 'v', true),
     ('sync_grant_access', 'role regrole, level text', 'void', 'v', false),
     ('sync_revoke_access', 'role regrole, level text', 'void', 'v', false),
     ('sync_rotate_key', 'device uuid, new_key bytea, overlap interval DEFAULT ''7 days''::interval', 'void', 'v', false),
@@ -151,7 +153,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_mask_columns, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
+          sync_enable_table, sync_disable_table, sync_set_policy, sync_mask_columns, sync_purge_row, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');
