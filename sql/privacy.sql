@@ -94,6 +94,22 @@ DELETE FROM letter WHERE id = 4;
 SELECT sync_purge_row('letter', '{"id": 4}');
 COMMIT;
 SELECT kept_in('secret-t');
+-- under row security, too, which nobody can ask any more
+CREATE TABLE own (id int PRIMARY KEY, owner name);
+ALTER TABLE own ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON own USING (owner = current_user);
+GRANT SELECT ON own TO regress_privacy;
+SELECT sync_enable_table('own');
+SELECT sync_register_device('00000000-0000-0000-0000-0000000000c2', owner => 'regress_privacy') IS NOT NULL AS c;
+INSERT INTO own VALUES (1, 'regress_privacy'), (2, 'regress_privacy'), (3, 'somebody');
+SET ROLE regress_privacy;
+SELECT delta_to(sync_changes_since('00000000-0000-0000-0000-0000000000c2', '{}')) AS seen_c \gset
+RESET ROLE;
+DELETE FROM own;
+SELECT sync_purge_row('own', '{"id": 1}');
+SET ROLE regress_privacy;
+SELECT c.kind, c.table_name, c.key FROM delta_changes(sync_changes_since('00000000-0000-0000-0000-0000000000c2', :'seen_c')) c WHERE c.table_name = 'own' ORDER BY 3;
+RESET ROLE;
 -- a row that was refused
 SELECT sync_purge_row('letter', '{"id": 3}');
 SELECT kept_in('secret-r');

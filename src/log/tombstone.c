@@ -348,9 +348,9 @@ tombstone_fetch(int32 table_id, int nkeys, const char *const *keys,
 		probe_find(&probe, table_id, key.key);
 		fetch_stored(&probe, &result[i]);
 		fetch_pending(pending_top(), &key, &result[i]);
-		if (result[i].found && !result[i].image_isnull &&
-			JB_ROOT_IS_SCALAR(DatumGetJsonbP(result[i].image)))
-			result[i].is_purged = result[i].image_isnull = true;
+		result[i].is_purged = result[i].found && !result[i].image_isnull &&
+			JB_ROOT_IS_SCALAR(DatumGetJsonbP(result[i].image));
+		result[i].image_isnull |= result[i].is_purged;
 		pfree(key.key);
 	}
 	probe_end(&probe);
