@@ -107,8 +107,13 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 {
 	RowDirect  *direct = apply_open_table(state, rows[0]->table);
 
-	if (direct != NULL && (action != ROW_INSERT ||
-						   row_direct_can_insert(direct, rows[0]->written)))
+	if (direct != NULL && action == ROW_INSERT &&
+		!row_direct_can_insert(direct, rows[0]->written))
+		direct = NULL;
+	if (direct != NULL && action == ROW_UPDATE &&
+		!row_direct_can_update(direct, rows[0]->written))
+		direct = NULL;
+	if (direct != NULL)
 		write_directly(state, direct, action, rows, nrows);
 	else
 		write_by_statement(state, action, rows, nrows);
@@ -127,7 +132,7 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 	int			nwritten = bms_num_members(written);
 	Datum	   *values = palloc(Max(nwritten, 1) * sizeof(Datum));
 	bool	   *isnull = palloc(Max(nwritten, 1) * sizeof(bool));
-	bool		is_watched = action == ROW_INSERT &&
+	bool		is_watched = action != ROW_REMOVE &&
 	waiting_is_watched(table->table_id);
 
 	state->inserting = action == ROW_INSERT ? table : NULL;
@@ -172,9 +177,6 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 				!table->columns[table->scope_column].is_key &&
 				!bms_is_member(table->scope_column, written))
 				check_scope_of(state, row, slot);
-			if (is_watched)
-				waiting_note_row(table->table_id, row->ref.key_bytes,
-								 row->ref.key_len);
 		}
 		else
 		{
@@ -188,6 +190,10 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 				log_row(row, slot_scope(table, old));
 		}
 		log_row(row, row->scope);
+		/* a foreign key may refer to other columns than the key's */
+		if (is_watched)
+			waiting_note_row(table->table_id, row->ref.key_bytes,
+							 row->ref.key_len);
 		pfree(DatumGetPointer(clock));
 	}
 	row_direct_end_writes(direct);

@@ -315,6 +315,23 @@ row_direct_can_insert(RowDirect *direct, Bitmapset *written)
 	return true;
 }
 
+bool
+row_direct_can_update(RowDirect *direct, Bitmapset *written)
+{
+	TupleDesc	desc = RelationGetDescr(direct->rel);
+
+	/* the parser refuses that, the executor does not */
+	for (int i = -1; (i = bms_next_member(written, i)) >= 0;)
+	{
+		AttrNumber	attnum = direct->table->columns[i].attnum;
+
+		if (TupleDescAttr(desc, attnum - 1)->attidentity ==
+			ATTRIBUTE_IDENTITY_ALWAYS)
+			return false;
+	}
+	return true;
+}
+
 void
 row_direct_begin_inserts(RowDirect *direct, Bitmapset *written)
 {

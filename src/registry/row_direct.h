@@ -50,6 +50,7 @@ extern void row_direct_lock(RowDirect *direct, Bitmapset *columns, int nrows,
  * is; afterwards, where its new version is.
  */
 extern bool row_direct_can_insert(RowDirect *direct, Bitmapset *written);
+extern bool row_direct_can_update(RowDirect *direct, Bitmapset *written);
 extern void row_direct_begin_inserts(RowDirect *direct, Bitmapset *written);
 extern void row_direct_begin_updates(RowDirect *direct, Bitmapset *written);
 extern void row_direct_begin_deletes(RowDirect *direct);
