@@ -29,7 +29,9 @@
  * A reconciliation goes when it is older than audit_retention and nobody can ask
  * for it any more: its device has had the answer, or is revoked, or the answer is
  * older than any device that has not expired.  A device's last one stays: it says
- * how far the device is.  Up to where the journal has gone is noted: see
+ * how far the device is.  So does one with changes that wait, or that had waited and whose
+ * end the device has not acknowledged; and one whose values only an open conflict
+ * refers to.  Up to where the journal has gone is noted: see
  * journal_is_forgotten().  (xid8 has no max() before PostgreSQL 16.)
  *
  * $1: ids before this are older than audit_retention; $2: than device_expiry as
@@ -45,6 +47,15 @@ static const char *const prune_journal =
 	" OR j.last_seq <= vv_get(d.seen, d.device))"
 	" AND NOT EXISTS (SELECT FROM offline_sync.waiting w"
 	" WHERE w.device = j.device AND w.seq BETWEEN j.first_seq AND j.last_seq)"
+	" AND (d.device IS NULL OR d.revoked_at IS NOT NULL"
+	" OR offline_sync.device_is_expired(greatest(d.registered_at, d.last_push_at, d.last_ack_at))"
+	" OR NOT EXISTS (SELECT FROM offline_sync.late_change l"
+	" JOIN offline_sync.node n ON n.id = l.node"
+	" WHERE l.device = j.device AND l.seq BETWEEN j.first_seq AND j.last_seq"
+	" AND NOT vv_covers(d.seen, n.node, l.xid::text::bigint)))"
+	" AND NOT EXISTS (SELECT FROM offline_sync.conflict k"
+	" WHERE k.device = j.device AND k.seq BETWEEN j.first_seq AND j.last_seq"
+	" AND k.state = 'open' AND (k.column_id IS NULL OR k.policy = 'opaque'))"
 	" ORDER BY j.reconciliation LIMIT $3 FOR UPDATE OF j SKIP LOCKED),"
 	" gone AS ("
 	" DELETE FROM offline_sync.journal j USING old"
