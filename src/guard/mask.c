@@ -148,16 +148,16 @@ set_mask(const SyncTable *t, const SyncColumn *c, text *device_class,
 		 bool push, bool pull)
 {
 	static const char *const command =
-		"INSERT INTO offline_sync.column_mask AS m"
-		" (table_id, column_id, class, can_push, can_pull)"
-		" VALUES ($1, $2, $3, $4, $5)"
-		" ON CONFLICT (table_id, column_id, class) DO UPDATE"
-		" SET can_push = excluded.can_push, can_pull = excluded.can_pull,"
-		" shown_node = CASE WHEN excluded.can_pull AND NOT m.can_pull THEN $6"
-		" ELSE m.shown_node END,"
-		" shown_xid = CASE WHEN excluded.can_pull AND NOT m.can_pull THEN $7"
-		" ELSE m.shown_xid END"
-		" RETURNING shown_node = $6 AND shown_xid = $7";
+	"INSERT INTO offline_sync.column_mask AS m"
+	" (table_id, column_id, class, can_push, can_pull)"
+	" VALUES ($1, $2, $3, $4, $5)"
+	" ON CONFLICT (table_id, column_id, class) DO UPDATE"
+	" SET can_push = excluded.can_push, can_pull = excluded.can_pull,"
+	" shown_node = CASE WHEN excluded.can_pull AND NOT m.can_pull THEN $6"
+	" ELSE m.shown_node END,"
+	" shown_xid = CASE WHEN excluded.can_pull AND NOT m.can_pull THEN $7"
+	" ELSE m.shown_xid END"
+	" RETURNING shown_node = $6 AND shown_xid = $7";
 	Oid			types[] = {INT4OID, INT4OID, TEXTOID, BOOLOID, BOOLOID, INT4OID, XID8OID};
 	Datum		values[lengthof(types)];
 	char		nulls[] = "       ";

@@ -86,26 +86,26 @@ static const char *const forget_commands[] = {
 };
 
 static const char *const purge_conflicts =
-	"UPDATE offline_sync.conflict SET current_value = NULL, incoming_value = NULL,"
-	" shadow_value = NULL, shadow_error = NULL,"
-	" resolved_at = CASE WHEN state = 'open' THEN $3 ELSE resolved_at END,"
-	" resolved_by = CASE WHEN state = 'open' THEN $4 ELSE resolved_by END,"
-	" state = CASE WHEN state = 'open' THEN 'resolved' ELSE state END"
-	" WHERE table_id = $1 AND key = $2";
+"UPDATE offline_sync.conflict SET current_value = NULL, incoming_value = NULL,"
+" shadow_value = NULL, shadow_error = NULL,"
+" resolved_at = CASE WHEN state = 'open' THEN $3 ELSE resolved_at END,"
+" resolved_by = CASE WHEN state = 'open' THEN $4 ELSE resolved_by END,"
+" state = CASE WHEN state = 'open' THEN 'resolved' ELSE state END"
+" WHERE table_id = $1 AND key = $2";
 
 /* $3: the changes whose values go */
 static const char *const purge_journal =
-	"UPDATE offline_sync.journal j SET delta = $2,"
-	" outcomes = (SELECT coalesce(jsonb_agg(CASE WHEN (o->>'seq')::bigint = ANY ($3)"
-	" THEN o - '{message,detail}'::text[] ELSE o END ORDER BY n), '[]')"
-	" FROM jsonb_array_elements(j.outcomes) WITH ORDINALITY AS x (o, n)),"
-	" details = (SELECT coalesce(jsonb_agg(CASE WHEN (d->>'seq')::bigint = ANY ($3)"
-	" THEN d - '{message,previous,previous_stamps}'::text[] || '{\"purged\": true}' ELSE d END ORDER BY n), '[]')"
-	" FROM jsonb_array_elements(j.details) WITH ORDINALITY AS x (d, n))"
-	" || (SELECT coalesce(jsonb_agg(jsonb_build_object('seq', s, 'purged', true) ORDER BY s), '[]')"
-	" FROM unnest($3) s WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(j.details) d"
-	" WHERE (d->>'seq')::bigint = s))"
-	" WHERE reconciliation = $1";
+"UPDATE offline_sync.journal j SET delta = $2,"
+" outcomes = (SELECT coalesce(jsonb_agg(CASE WHEN (o->>'seq')::bigint = ANY ($3)"
+" THEN o - '{message,detail}'::text[] ELSE o END ORDER BY n), '[]')"
+" FROM jsonb_array_elements(j.outcomes) WITH ORDINALITY AS x (o, n)),"
+" details = (SELECT coalesce(jsonb_agg(CASE WHEN (d->>'seq')::bigint = ANY ($3)"
+" THEN d - '{message,previous,previous_stamps}'::text[] || '{\"purged\": true}' ELSE d END ORDER BY n), '[]')"
+" FROM jsonb_array_elements(j.details) WITH ORDINALITY AS x (d, n))"
+" || (SELECT coalesce(jsonb_agg(jsonb_build_object('seq', s, 'purged', true) ORDER BY s), '[]')"
+" FROM unnest($3) s WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(j.details) d"
+" WHERE (d->>'seq')::bigint = s))"
+" WHERE reconciliation = $1";
 
 static Oid	delta_type(void);
 static void forget_device_row(SyncDevice *device);

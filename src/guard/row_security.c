@@ -195,7 +195,7 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 {
 	char		id[16];
 	JsonbValue	found;
-	DeltaValue	text;
+	DeltaValue text;
 	bool		isnull;
 
 	/* the image has a set's elements, not its tags */
@@ -214,9 +214,9 @@ image_column(SyncColumn *column, Jsonb *image, Datum *value)
 								   column->typmod);
 		return true;
 	}
-	text.kind = DELTA_STRING;
-	text.data = found.val.string.val;
-	text.len = found.val.string.len;
+	text.		kind = DELTA_STRING;
+	text.		data = found.val.string.val;
+	text.		len = found.val.string.len;
 
 	*value = value_from_delta(column, &text, &isnull);
 	return !isnull;
