@@ -10,7 +10,7 @@ usage: sh bench/run.sh [--quick] [--rounds N] [MEASURE...]
 Measures offline_sync side by side with what it competes with, in the same run:
 the median of interleaved rounds, ratios first.
 
-  MEASURE     apply; without any: all
+  MEASURE     apply, violations; without any: all
   --quick     fewer rows and rounds, under a minute
   --rounds N  5 without it, 3 with --quick
   --help      this text
@@ -21,7 +21,7 @@ chooses the PostgreSQL installation; without it PG_MAJOR (15) does.
 HELP
 }
 
-all_measures=apply
+all_measures="apply violations"
 measures=
 ROWS=100000 CHANGES=100000 ROUNDS=
 while [ $# -gt 0 ]; do
