@@ -696,6 +696,7 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 	{
 		ApplyChange *change = &state->changes[i];
 
+		CHECK_FOR_INTERRUPTS();
 		result->counts[change->outcome]++;
 		result->nconflicts += list_length(change->conflicts);
 		if (change->outcome == OUTCOME_REJECTED)

@@ -28,6 +28,7 @@
 #include "lib/ilist.h"
 #include "lib/rbtree.h"
 #include "merge/apply.h"
+#include "miscadmin.h"
 #include "registry/json_object.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -136,6 +137,7 @@ apply_merge_json(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	note_conflict(state, change, row, cell, object, writes, nwrites);
 	for (int i = 0; i < nwrites; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (writes[i].wins)
 			write_key(object, &writes[i], stamp);
 	}
@@ -508,6 +510,7 @@ decide_writes(ApplyObject *object, const Stamp *stamp, KeyWrite *writes,
 		ObjectKey  *key;
 		CellFacts	facts;
 
+		CHECK_FOR_INTERRUPTS();
 		sought.data = writes[i].data;
 		sought.len = writes[i].len;
 		key = (ObjectKey *) rbt_find(object->keys, &sought.node);

@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "log/node.h"
 #include "merge/apply.h"
+#include "miscadmin.h"
 #include "offline_sync.h"
 #include "registry/row_fetch.h"
 #include "registry/row_key.h"
@@ -320,6 +321,7 @@ reread_table(Reread *work)
 	modes = value_modes_begin();
 	for (int i = 0; i < work->nrows; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!work->found[i] &&
 			(!work->rows[i]->is_unasked || apply_is_gone(work->state, work->rows[i])))
 			write_absence(work, work->rows[i]);
