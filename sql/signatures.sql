@@ -155,6 +155,13 @@ SELECT * FROM push(signed(6, 'two'));
 SELECT raised(format('SELECT sync_rotate_key(%L, %L)', :ann, key)) FROM public_key WHERE name = 'one';
 SELECT raised(format('SELECT sync_require_signature(%L)', :ann));
 
+-- forgotten: no key is left of a rotation
+SELECT sync_register_device('aaaaaaaa-0000-4000-8000-000000000004', public_key => key) FROM public_key WHERE name = 'one';
+SELECT sync_rotate_key('aaaaaaaa-0000-4000-8000-000000000004', key) FROM public_key WHERE name = 'two';
+SELECT sync_forget_device('aaaaaaaa-0000-4000-8000-000000000004');
+SELECT num_nonnulls(public_key, previous_key, previous_key_until) AS keys_left FROM offline_sync.device
+WHERE device = 'aaaaaaaa-0000-4000-8000-000000000004';
+
 -- all of this is in the audit: each reason once in a minute, the rest is counted
 SELECT device, reason, count(*) FROM sync_audit WHERE outcome = 'rejected' GROUP BY device, reason ORDER BY device, reason COLLATE "C";
 SELECT device, reason, repeated FROM offline_sync.refusal ORDER BY device, reason;
