@@ -74,6 +74,7 @@ static void describe_triggers(SyncTable *t, Oid relid,
 							  const RegistryOids *oids);
 static void index_columns(SyncTable *t, int natts);
 static int	compare_names(const void *a, const void *b, void *arg);
+static bool is_dropped_here(TupleDesc desc, const TrackedColumn *row);
 static void describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
 							const RegistryOids *oids);
 static bool type_needs_modes(Oid base_type, const RegistryOids *oids);
@@ -743,7 +744,7 @@ tracked_column_match(TupleDesc desc, int ncolumns, const TrackedColumn *columns)
 			int			first = pass == 1 ? 0 : row->attnum - 1;
 			int			last = pass == 1 ? desc->natts - 1 : row->attnum - 1;
 
-			if (row->is_dropped || is_matched[i])
+			if (row->is_dropped || is_matched[i] || is_dropped_here(desc, row))
 				continue;
 			for (k = Max(first, 0); k <= last && k < desc->natts; k++)
 			{
@@ -766,6 +767,16 @@ tracked_column_match(TupleDesc desc, int ncolumns, const TrackedColumn *columns)
 	}
 	pfree(is_matched);
 	return match;
+}
+
+/* Within a node an attnum is never used again: a column of the same name is another
+ * one, which the same command may have added. */
+static bool
+is_dropped_here(TupleDesc desc, const TrackedColumn *row)
+{
+	return row->attnum >= 1 && row->attnum <= desc->natts &&
+		TupleDescAttr(desc, row->attnum - 1)->attisdropped &&
+		memcmp(&row->node, sync_node_uuid(), UUID_LEN) == 0;
 }
 
 char *

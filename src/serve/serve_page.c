@@ -17,10 +17,15 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "common/hashfn.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -32,9 +37,13 @@
 #include "storage/lwlock.h"
 #include "types/seeded_hash.h"
 #include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 struct RowSet
 {
@@ -52,6 +61,8 @@ typedef struct RowPlace
 static uint32 row_ref_hash(const void *key, Size keysize);
 static int	row_ref_match(const void *a, const void *b, Size keysize);
 static SyncTable *lock_table(int32 table_id);
+static void check_not_rewritten(const ServePage *page, const SyncTable *t);
+static bool is_rewritten(Oid relid, Snapshot snapshot);
 static ServedChange *add_change(ServePage *page, DeltaChangeKind kind,
 								const ServeTable *st, const RowRef *row, Hlc hlc);
 static void keep_keys(ServePage *page, ServedChange *change, const Datum *key);
@@ -176,6 +187,7 @@ page_table(ServePage *page, int32 table_id)
 		Bitmapset  *columns = row_fetch_readable(t, &st->is_readable);
 		int			i;
 
+		check_not_rewritten(page, t);
 		st->version = table_version_open(t, page->schema_version);
 		st->has_news = page->known_version < page->schema_version &&
 			table_version_has_news(t, page->known_version, page->schema_version);
@@ -220,6 +232,65 @@ lock_table(int32 table_id)
 		t = sync_table_by_id(table_id);
 	}
 	return t;
+}
+
+/*
+ * A command that rewrites a table, as ALTER COLUMN TYPE does, makes it look empty to
+ * snapshots that are older.  Such a page would lack the rows, and claim them.
+ */
+static void
+check_not_rewritten(const ServePage *page, const SyncTable *t)
+{
+	List	   *relids;
+	ListCell   *cell;
+
+	if (get_rel_relkind(t->relid) == RELKIND_PARTITIONED_TABLE)
+		relids = find_all_inheritors(t->relid, AccessShareLock, NULL);
+	else
+		relids = list_make1_oid(t->relid);
+	foreach(cell, relids)
+	{
+		if (is_rewritten(lfirst_oid(cell), page->snapshot))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent rewrite of table \"%s\"",
+							t->table_name),
+					 errhint("The transaction might succeed if retried.")));
+	}
+	list_free(relids);
+}
+
+/* Has the relation another file than it had for the snapshot?  It is locked. */
+static bool
+is_rewritten(Oid relid, Snapshot snapshot)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xmin;
+	Oid			file;
+	Relation	rel;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+	ReleaseSysCache(tuple);
+	if (!TransactionIdIsNormal(xmin) || !XidInMVCCSnapshot(xmin, snapshot) ||
+		TransactionIdIsCurrentTransactionId(xmin))
+		return false;
+
+	ScanKeyInit(&key[0], Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	rel = table_open(RelationRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, ClassOidIndexId, true, snapshot, lengthof(key), key);
+	tuple = systable_getnext(scan);
+	result = HeapTupleIsValid(tuple) &&
+		((Form_pg_class) GETSTRUCT(tuple))->relfilenode != file;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
 }
 
 char *
