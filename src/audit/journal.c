@@ -86,9 +86,6 @@
 #define ANUM_CONFLICT_SHADOW_IS_SAME	26
 #define NATTS_CONFLICT					26
 
-/* conflicts inserted at a time */
-#define CONFLICT_BATCH				100
-
 /* an xid8 column as the number that positions are, and back */
 #define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
 #define PositionGetDatum(x) \
@@ -122,8 +119,6 @@ static int	compare_members(const void *a, const void *b);
 static void conflict_values(const ConflictRow *row, Datum *values, bool *nulls);
 static void conflict_shadow_values(const ConflictRow *row, Datum *values,
 								   bool *nulls);
-static void conflict_insert_batch(Relation rel, CatalogIndexState indexes,
-								  const ConflictRow *rows, int nrows);
 
 void
 journal_new_id(pg_uuid_t *id)
@@ -557,52 +552,32 @@ journal_forgotten(Snapshot snapshot, int *npositions)
 void
 conflict_insert(const ConflictRow *rows, int nrows)
 {
-	Relation	rel;
-	CatalogIndexState indexes;
+	StateWriter *writer;
+	MemoryContext scratch;
+	MemoryContext oldcontext;
 
 	if (nrows == 0)
 		return;
 
-	rel = state_open("conflict", RowExclusiveLock);
-	indexes = CatalogOpenIndexes(rel);
-	for (int i = 0; i < nrows; i += CONFLICT_BATCH)
-	{
-		CHECK_FOR_INTERRUPTS();
-		conflict_insert_batch(rel, indexes, rows + i,
-							  Min(CONFLICT_BATCH, nrows - i));
-	}
-	CatalogCloseIndexes(indexes);
-	table_close(rel, NoLock);
-}
-
-static void
-conflict_insert_batch(Relation rel, CatalogIndexState indexes,
-					  const ConflictRow *rows, int nrows)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	TupleTableSlot *slots[CONFLICT_BATCH];
-	MemoryContext batch_context;
-	MemoryContext old_context;
-
-	Assert(desc->natts == NATTS_CONFLICT);
-	batch_context = AllocSetContextCreate(CurrentMemoryContext,
-										  "offline_sync conflicts",
-										  ALLOCSET_DEFAULT_SIZES);
-	old_context = MemoryContextSwitchTo(batch_context);
+	scratch = AllocSetContextCreate(CurrentMemoryContext,
+									"offline_sync conflicts",
+									ALLOCSET_DEFAULT_SIZES);
+	writer = state_writer_begin("conflict");
+	Assert(RelationGetDescr(state_writer_relation(writer))->natts == NATTS_CONFLICT);
 	for (int i = 0; i < nrows; i++)
 	{
 		Datum		values[NATTS_CONFLICT];
 		bool		nulls[NATTS_CONFLICT];
 
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(scratch);
+		oldcontext = MemoryContextSwitchTo(scratch);
 		conflict_values(&rows[i], values, nulls);
-		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-		ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], false);
+		MemoryContextSwitchTo(oldcontext);
+		state_writer_put(writer, values, nulls);
 	}
-	CatalogTuplesMultiInsertWithInfo(rel, slots, nrows, indexes);
-	for (int i = 0; i < nrows; i++)
-		ExecDropSingleTupleTableSlot(slots[i]);
-	MemoryContextSwitchTo(old_context);
-	MemoryContextDelete(batch_context);
+	state_writer_end(writer);
+	MemoryContextDelete(scratch);
 }
 
 /* The columns of a new conflict, palloc'd where they are by reference. */

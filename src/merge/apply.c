@@ -61,6 +61,7 @@ static void form_units(ApplyState *state);
 static void apply_halves(ApplyState *state, int first, int last);
 static void apply_units(ApplyState *state, int first, int last);
 static bool try_units(ApplyState *state, int first, int last, ErrorData **error);
+static void forget_met(ApplyChange *change);
 static bool run_batch(ApplyState *state, int from, int to, bool only_lock,
 					  ErrorData **error);
 static void run_segments(ApplyState *state, int from, int to);
@@ -508,10 +509,33 @@ try_units(ApplyState *state, int first, int last, ErrorData **error)
 		change->reason = change->message = change->scope = NULL;
 		change->column = NULL;
 		change->sqlstate = 0;
-		change->conflicts = NIL;
-		change->previous = change->previous_stamps = NULL;
+		forget_met(change);
 	}
 	return !any || run_batch(state, from, to, false, error);
+}
+
+/* Forget what a change met in an attempt that failed. */
+static void
+forget_met(ApplyChange *change)
+{
+	ListCell   *lc;
+
+	foreach(lc, change->conflicts)
+	{
+		ApplyConflict *conflict = lfirst(lc);
+
+		if (conflict->current_json != NULL)
+			pfree(conflict->current_json);
+		if (conflict->incoming_json != NULL)
+			pfree(conflict->incoming_json);
+	}
+	list_free_deep(change->conflicts);
+	change->conflicts = NIL;
+	if (change->previous != NULL)
+		pfree(change->previous);
+	if (change->previous_stamps != NULL)
+		pfree(change->previous_stamps);
+	change->previous = change->previous_stamps = NULL;
 }
 
 /*
@@ -526,6 +550,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	ResourceOwner oldowner = CurrentResourceOwner;
 	Hlc			intents_began = state->intents_began;
 	Size		result_bytes = state->result_bytes;
+	Size		noted_bytes = state->noted_bytes;
 	volatile bool success = true;
 
 	MemoryContextReset(state->batch_context);
@@ -568,6 +593,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		state->inserting = NULL;
 		state->intents_began = intents_began;
 		state->result_bytes = result_bytes;
+		state->noted_bytes = noted_bytes;
 		if (!apply_error_is_outcome(*error))
 		{
 			if (!state->is_guest || !apply_error_is_guests(*error))

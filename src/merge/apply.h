@@ -114,7 +114,8 @@ typedef struct ApplyChange
 	const char *column;
 	List	   *ignored;		/* names of columns that are no more */
 	const char *scope;			/* of its row, where known */
-	char	   *previous;		/* JSON object of the cells it met, or NULL */
+	char	   *previous;		/* JSON object of the cells it met, or NULL;
+								 * these two in memory of their own */
 	char	   *previous_stamps;	/* JSON object column -> [hlc, replica] */
 	List	   *conflicts;		/* of ApplyConflict */
 
@@ -171,7 +172,8 @@ typedef struct ApplyRow
 	const char *rule_scope;		/* whose rules decide the cells of the change */
 	Datum		image;			/* of the tombstone there was */
 	bool		image_isnull;
-	bool		image_is_new;	/* made here, not checked yet */
+	bool		image_is_new;	/* it is to be made of the values, of ... */
+	Bitmapset  *image_columns;	/* ... these columns and the key */
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */
@@ -327,6 +329,7 @@ typedef struct ApplyState
 								 * wrote */
 
 	List	   *opened;			/* of OpenTable */
+	Size		noted_bytes;	/* of values that changes met, for the audit */
 
 	HTAB	   *touched;		/* RowRef -> TouchedRow */
 	bool		any_triggers;	/* of users, on any table touched */
@@ -345,6 +348,13 @@ typedef struct ApplyResult
 	DeltaData  *corrections;
 	Hlc			hlc;
 } ApplyResult;
+
+/*
+ * Bytes of values that a delta's changes met, kept for the audit and for people who
+ * resolve conflicts: one large value may be met by every change, and all of them
+ * go into one jsonb.  What is more is left out.
+ */
+#define MAX_NOTED_SIZE		(64 * 1024 * 1024)
 
 /* ---- apply.c ---- */
 
@@ -626,8 +636,8 @@ extern void apply_note_write(ApplyState *state, ApplyChange *change,
 /* Make the row in memory what its tombstone's image says, to be written whole. */
 extern void apply_load_image(ApplyRow *row);
 
-/* Make the image what the row in memory is. */
-extern void apply_keep_image(ApplyState *state, ApplyRow *row);
+/* Make the image of the values, of image_columns and the key.  Under value modes. */
+extern void apply_keep_image(ApplyRow *row);
 
 /* Raise what the table's constraints say against a new image. */
 extern void apply_check_image(ApplyRow *row);

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 
@@ -161,16 +162,24 @@ note_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			  const ApplyCell *cell, CellVerdict decision, const Stamp *current)
 {
 	SyncColumn *column = &row->table->columns[cell->column];
+	MemoryContext scratch = AllocSetContextCreate(state->batch_context,
+												  "offline_sync conflict",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = MemoryContextSwitchTo(scratch);
+	bool		has_room = state->noted_bytes <= MAX_NOTED_SIZE;
 	StringInfoData ours;
 	StringInfoData theirs;
 
 	initStringInfo(&ours);
 	initStringInfo(&theirs);
-	apply_value_json(&ours, column, row->values[cell->column],
-					 row->isnull[cell->column]);
+	if (has_room)
+		apply_value_json(&ours, column, row->values[cell->column],
+						 row->isnull[cell->column]);
 	apply_value_json(&theirs, column, cell->value, cell->isnull);
 	apply_add_conflict(state, change, row, cell->column, decision, current,
-					   ours.data, theirs.data);
+					   has_room ? ours.data : NULL, theirs.data);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(scratch);
 }
 
 /* The incoming value, or its writer, against the stored one: for the policies that

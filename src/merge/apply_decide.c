@@ -22,6 +22,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/rls.h"
 
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
@@ -390,7 +391,10 @@ decide_absorb(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		conflicts = change->conflicts;
 		apply_merge_cells(state, change, row, &tally);
 		change->conflicts = conflicts;	/* there is one: with the delete */
-		apply_keep_image(state, row);
+		/* made when it is stored: many changes may go into it */
+		row->image_columns = row->written;
+		row->image_isnull = false;
+		row->image_is_new = true;
 		row->action = ROW_BURY;
 		row->written = NULL;
 	}
@@ -610,9 +614,15 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	StringInfoData values;
 	StringInfoData stamps;
 	const char *separator = "";
+	MemoryContext scratch;
+	MemoryContext oldcontext;
 
-	if (row->table->audit != AUDIT_FULL)
+	if (row->table->audit != AUDIT_FULL || state->noted_bytes > MAX_NOTED_SIZE)
 		return;
+	scratch = AllocSetContextCreate(state->batch_context,
+									"offline_sync previous values",
+									ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(scratch);
 	initStringInfo(&values);
 	initStringInfo(&stamps);
 	for (int i = 0; i < change->ncells; i++)
@@ -641,6 +651,9 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 	change->previous = MemoryContextStrdup(state->context, values.data);
 	change->previous_stamps = MemoryContextStrdup(state->context, stamps.data);
+	state->noted_bytes += values.len;
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(scratch);
 }
 
 void
@@ -668,7 +681,11 @@ apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int co
 		conflict->policy = on_delete[row->table->rules.on_delete];
 	conflict->column = column;
 	conflict->decision = decision;
-	conflict->current_json = current_json ? pstrdup(current_json) : NULL;
+	if (current_json != NULL)
+	{
+		conflict->current_json = pstrdup(current_json);
+		state->noted_bytes += strlen(current_json);
+	}
 	conflict->incoming_json = incoming_json ? pstrdup(incoming_json) : NULL;
 	if (current != NULL)
 		conflict->current = *current;

@@ -36,6 +36,13 @@ apply_load_image(ApplyRow *row)
 	JsonbValue	value;
 	int			column = -1;
 
+	if (row->image_is_new)
+	{
+		/* its text would only be made to be read here */
+		row->written = bms_copy(row->image_columns);
+		row->image_is_new = false;
+		return;
+	}
 	row->written = NULL;
 	row->sets = NULL;
 	apply_settle_objects(row);	/* an image made by this push */
@@ -70,9 +77,8 @@ apply_load_image(ApplyRow *row)
 	}
 }
 
-/* row->written are the columns whose values are known. */
 void
-apply_keep_image(ApplyState *state, ApplyRow *row)
+apply_keep_image(ApplyRow *row)
 {
 	SyncTable  *table = row->table;
 	StringInfoData buf;
@@ -85,7 +91,7 @@ apply_keep_image(ApplyState *state, ApplyRow *row)
 		Datum		value;
 		bool		isnull;
 
-		if (!column->is_key && !bms_is_member(i, row->written))
+		if (!column->is_key && !bms_is_member(i, row->image_columns))
 			continue;
 		isnull = !column->is_key && row->isnull[i];
 		appendStringInfo(&buf, "%c\"%d\":", buf.len == 0 ? '{' : ',',
@@ -105,7 +111,7 @@ apply_keep_image(ApplyState *state, ApplyRow *row)
 	pfree(buf.data);
 	row->image = image;
 	row->image_isnull = false;
-	row->image_is_new = true;
+	row->image_is_new = false;
 }
 
 void

@@ -607,7 +607,8 @@ note_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	StringInfoData theirs;
 	Datum		current;
 
-	if (object->conflict_size > MAX_CONFLICT_SIZE)
+	if (object->conflict_size > MAX_CONFLICT_SIZE ||
+		state->noted_bytes > MAX_NOTED_SIZE)
 		return;
 	for (int i = 0; i < nwrites; i++)
 	{

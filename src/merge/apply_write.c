@@ -401,7 +401,13 @@ static void
 bury(ApplyState *state, ApplyRow *row)
 {
 	if (row->image_is_new)
+	{
+		int			modes = value_modes_begin();
+
+		apply_keep_image(row);
+		value_modes_end(modes);
 		apply_check_image(row);
+	}
 	tombstone_put(row->table->table_id, row->ref.key_bytes, row->ref.key_len,
 				  row->scope, row->clock, state->known_to, row->image,
 				  row->image_isnull);
@@ -418,7 +424,6 @@ settle(ApplyRow *row)
 	row->has_tombstone = !row->exists;
 	if (row->action != ROW_BURY)
 		row->image_isnull = true;	/* of an older tombstone, or none */
-	row->image_is_new = false;
 	row->is_hidden = false;
 	row->was_written = true;
 	row->action = ROW_KEEP;
