@@ -1,115 +1,111 @@
 #!/bin/sh
-# apply: changes a second, in deltas of 1,000, each a transaction; against the same
-# changes by hand-written SQL.  Called by run.sh.
+# apply: sync_apply_delta against the same changes by hand-written SQL, in deltas of
+# several sizes, each a transaction.  Called by run.sh.
+# shellcheck disable=SC2016		# $1 is a parameter of the statement
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-batch=1000
-batches=$((CHANGES / batch))
-export PGOPTIONS='-c client_min_messages=warning'
-run() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
-
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 cd "$DIR"
 
 # Plain SQL as one writes it for speed: one statement, values in arrays of text, whole rows.
-upsert="INSERT INTO item (id, title, body, done, prio, updated_at)
-	SELECT u.* FROM b, unnest(b.id::uuid[], b.title::text[], b.body::text[], b.done::bool[], b.prio::int[],
-	                          b.updated_at::timestamptz[]) u
+arrays='$1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::timestamptz[]'
+upsert="INSERT INTO item (id, title, body, done, prio, updated_at) SELECT * FROM unnest($arrays)
 	ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title, body = EXCLUDED.body, done = EXCLUDED.done,
 	    prio = EXCLUDED.prio, updated_at = EXCLUDED.updated_at"
 # Only the changed columns travel; possible where no column is NOT NULL, and NULL is never written.
-sparse="INSERT INTO item (id, title, body, done, prio, updated_at)
-	SELECT u.* FROM b, unnest(b.id::uuid[], b.title::text[], b.sparse_body::text[], b.sparse_done::bool[],
-	                          b.sparse_prio::int[], b.updated_at::timestamptz[]) u
+sparse="INSERT INTO item (id, title, body, done, prio, updated_at) SELECT * FROM unnest($arrays)
 	ON CONFLICT (id) DO UPDATE SET title = coalesce(EXCLUDED.title, item.title), body = coalesce(EXCLUDED.body, item.body),
 	    done = coalesce(EXCLUDED.done, item.done), prio = coalesce(EXCLUDED.prio, item.prio),
 	    updated_at = coalesce(EXCLUDED.updated_at, item.updated_at)"
-delete="DELETE FROM item USING b WHERE item.id = ANY (b.gone::uuid[])"
-cat >upsert.pgbench <<SQL
-\\set i :i + 1
-WITH b AS (SELECT * FROM bench.batch WHERE n = :i), up AS ($upsert) $delete;
-SQL
-cat >sparse.pgbench <<SQL
-\\set i :i + 1
-WITH b AS (SELECT * FROM bench.batch WHERE n = :i), up AS ($sparse) $delete;
-SQL
-cat >upsert_log.pgbench <<SQL
-\\set i :i + 1
-WITH b AS (SELECT * FROM bench.batch WHERE n = :i), up AS ($upsert RETURNING id), gone AS ($delete RETURNING item.id)
-INSERT INTO bench.log SELECT '', 1, pg_current_xact_id(), 1, 1, uuid_send(id) FROM (TABLE up UNION ALL TABLE gone) c;
-SQL
-cat >json.pgbench <<SQL
-\\set i :i + 1
-SELECT status, acked_seq FROM sync_apply_delta((SELECT json FROM bench.delta WHERE n = :i)::delta);
-SQL
-cat >parsed.pgbench <<SQL
-\\set i :i + 1
-SELECT status, acked_seq FROM sync_apply_delta((SELECT parsed FROM bench.delta WHERE n = :i));
-SQL
+delete='DELETE FROM item WHERE id = ANY ($7::uuid[])'
+upsert_log="WITH up AS ($upsert RETURNING id), gone AS ($delete RETURNING id)
+	INSERT INTO bench.log SELECT '', 1, pg_current_xact_id(), 1, 1, uuid_send(id) FROM (TABLE up UNION ALL TABLE gone) c"
+whole='SELECT id, title, body, done, prio, updated_at, gone FROM bench.batch ORDER BY n'
+changed='SELECT id, title, sparse_body, sparse_done, sparse_prio, updated_at, gone FROM bench.batch ORDER BY n'
+apply="SELECT status FROM sync_apply_delta("
 
-# Make the table a tracked one, with a device that has pulled all of it, and its deltas.
+# changes_of SIZE: fewer where each is a transaction
+changes_of()
+{
+	case $1 in 1) echo $((CHANGES / 10)) ;; 10) echo $((CHANGES / 2)) ;; *) echo "$CHANGES" ;; esac
+}
+
+# prepare_sync DATABASE: make the table a tracked one, with a device that has pulled all of it, and its deltas
 prepare_sync()
 {
-	run -d run <<'SQL'
-CREATE EXTENSION offline_sync;
-SELECT sync_enable_table('item') \g /dev/null
-SELECT sync_register_device('d0000000-0000-4000-8000-000000000001') \g /dev/null
-CREATE TABLE bench.vector (v version_vector);
-DO $$
-DECLARE
-    d delta;
-    v version_vector := '{}';
-    r text;
-BEGIN
-    LOOP
-        d := sync_changes_since('d0000000-0000-4000-8000-000000000001', v, 10000, r);
-        v := delta_to(d);
-        r := delta_resume(d);
-        EXIT WHEN NOT delta_has_more(d);
-    END LOOP;
-    INSERT INTO bench.vector VALUES (v);
-END $$;
+	run -d "$1" -f "$here/device.sql"
+	run -d "$1" -v device="$device" <<'SQL'
 CREATE UNLOGGED TABLE bench.delta (n int PRIMARY KEY, json text, parsed delta);
 ALTER TABLE bench.delta ALTER json SET STORAGE EXTERNAL, ALTER parsed SET STORAGE EXTERNAL;
 INSERT INTO bench.delta
     SELECT n, t, t::delta
     FROM bench.batch, bench.vector,
-         LATERAL (SELECT '{"format": 1, "replica": "d0000000-0000-4000-8000-000000000001", "context": ' || v::text
-                         || ', "changes": [' || changes || ']}') x (t);
+         LATERAL (SELECT '{"format": 1, "replica": "' || :'device' || '", "context": ' || v::text || ', "changes": [' || changes || ']}') x (t);
 ANALYZE bench.delta;
 SQL
 }
 
-echo
-echo "apply: $CHANGES changes in deltas of $batch to a table of $ROWS rows (half update two columns, 40 % insert, 10 % delete)"
-run -c 'CREATE DATABASE workload'
-run -d workload -v rows="$ROWS" -v changes="$CHANGES" -v batch=$batch -f "$here/apply.sql" >/dev/null
-for n in $(seq "$ROUNDS"); do
-	for variant in ${VARIANTS:-upsert upsert_log sparse json parsed}; do
-		run -c 'CREATE DATABASE run TEMPLATE workload STRATEGY file_copy'
-		case $variant in json | parsed) prepare_sync ;; esac
-		run -d run -c 'CHECKPOINT'
-		pgbench -n -M prepared -D i=0 -t $batches -f $variant.pgbench run >out 2>&1 || { cat out >&2; exit 1; }
-		grep -q "actually processed: $batches/$batches" out || { cat out >&2; exit 1; }
-		# every variant ends with the same rows
-		sum=$(run -d run -c 'SELECT md5(string_agg(md5(concat_ws($$|$$, id, title, body, done, prio, updated_at)), $$$$ ORDER BY id)) FROM item')
-		[ "${sum_wanted:=$sum}" = "$sum" ] || { echo "apply.sh: $variant ended with other rows" >&2; exit 1; }
-		sed -n "s/^tps = \([0-9.]*\).*/$variant,\1/p" out >>tps
-		run -c 'DROP DATABASE run'
-	done
-	printf '  round %s of %s\n' "$n" "$ROUNDS" >&2
+# one VARIANT, KIND.SIZE: in a new database, so that no variant inherits another's bloat
+one()
+{
+	kind=${1%.*} size=${1#*.}
+	fresh run "workload_$size"
+	case $kind in json | binary | parsed) prepare_sync run ;; lww*) run -d run -f "$here/lww.sql" ;; esac
+	run -d run -c 'CHECKPOINT'
+	# the first call, which loads catalogs and plans, is not timed, unless it is most of it
+	warmup=1
+	[ "$(changes_of "$size")" -ge $((2 * size)) ] || warmup=0
+	case $kind in
+		upsert) timed "$1" "$size" -w $warmup run "$whole" "WITH up AS ($upsert) $delete" ;;
+		upsert_log) timed "$1" "$size" -w $warmup run "$whole" "$upsert_log" ;;
+		sparse) timed "$1" "$size" -w $warmup run "$changed" "WITH up AS ($sparse) $delete" ;;
+		lww*) timed "$1" "$size" -w $warmup run "SELECT '[' || changes || ']' FROM bench.batch ORDER BY n" "SELECT bench.$kind(\$1)" ;;
+		json) timed "$1" "$size" -e applied -w $warmup run 'SELECT json FROM bench.delta ORDER BY n' "$apply\$1)" ;;
+		binary) timed "$1" "$size" -b -e applied -w $warmup run 'SELECT parsed FROM bench.delta ORDER BY n' "$apply\$1)" ;;
+		parsed) timed "$1" "$size" -e applied -w $warmup run 'SELECT n FROM bench.delta ORDER BY n' \
+			"$apply(SELECT parsed FROM bench.delta WHERE n = \$1))" ;;
+	esac
+	# every variant ends with the same rows
+	sum=$(run -d run -c "SELECT md5(string_agg(md5(concat_ws('|', id, title, body, done, prio, updated_at)), '' ORDER BY id)) FROM item")
+	[ -e "sum.$size" ] || echo "$sum" >"sum.$size"
+	[ "$(cat "sum.$size")" = "$sum" ] || die "$1 ended with other rows"
+}
+
+# in this order, so that what is compared runs close together
+variants='lww_loop.1000 lww_set.1000 upsert_log.1000 json.1000 upsert.1000 binary.1000 upsert_log.1 json.1'
+[ "$QUICK" = yes ] ||
+	variants="$variants binary.1 json.10 binary.10 json.100 binary.100 json.10000 binary.10000 sparse.1000 parsed.1000"
+variants=${VARIANTS:-$variants}
+# shellcheck disable=SC2086
+for size in $(printf '%s\n' $variants | sed 's/.*\.//' | sort -u); do
+	run -c "CREATE DATABASE workload_$size"
+	run -d "workload_$size" -v rows="$ROWS" -v changes="$(changes_of "$size")" -v batch="$size" -f "$here/apply.sql" >/dev/null
 done
-psql -X -q -v ON_ERROR_STOP=1 -P footer=off <<SQL
-CREATE TEMP TABLE tps (variant text, tps float8);
-\\copy tps FROM 'tps' WITH (FORMAT csv)
-WITH m AS (SELECT variant, percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) * $batch AS median,
-                  min(tps) * $batch AS least, max(tps) * $batch AS most
-           FROM tps GROUP BY variant)
-SELECT round((median / (SELECT median FROM m WHERE variant = 'upsert'))::numeric, 2) AS "x upsert",
-       round((median / (SELECT median FROM m WHERE variant = 'upsert_log'))::numeric, 2) AS "x upsert + log",
-       l.label AS "what", to_char(median, '999,999') AS "changes/s", to_char(least, '999,999') AS min, to_char(most, '999,999') AS max
-FROM m JOIN (VALUES (1, 'upsert', 'INSERT ... ON CONFLICT, DELETE'), (2, 'upsert_log', 'the same, and a log row a change'),
-                    (3, 'sparse', 'changed columns only, no log'),
-                    (4, 'json', 'sync_apply_delta, JSON text'), (5, 'parsed', 'sync_apply_delta, delta already read')) l (n, variant, label)
-     USING (variant)
-ORDER BY n;
-SQL
+for round in $(seq "$ROUNDS"); do
+	for variant in $variants; do
+		one "$variant"
+	done
+	say "apply: round $round of $ROUNDS"
+done
+
+section "apply, $CHANGES changes (size 1: a tenth, size 10: half) to a table of $ROWS rows; half update two columns, 40 % insert, 10 % delete"
+compare speed upsert.1000 upsert.1000 '' changes '(a) INSERT ... ON CONFLICT and DELETE of 1,000' ''
+compare speed upsert_log.1000 upsert.1000 '' changes '(b) the same, and a log row a change' '(a)'
+compare speed sparse.1000 upsert.1000 '' changes '(a) with changed columns only' '(a)'
+compare speed lww_set.1000 upsert.1000 '' changes '(c) plpgsql, clocks in jsonb, statements for all changes' '(a)'
+compare speed lww_loop.1000 upsert.1000 '' changes '(c) plpgsql, clocks in jsonb, change by change' '(a)'
+compare speed json.1000 upsert.1000 '>= 0.65' changes 'deltas of 1,000, JSON' '(a)'
+compare speed json.1000 upsert_log.1000 '>= 1.1' changes 'deltas of 1,000, JSON' '(b)'
+compare speed json.1000 lww_set.1000 '' changes 'deltas of 1,000, JSON' '(c) for all'
+compare speed json.1000 lww_loop.1000 '>= 3.5' changes 'deltas of 1,000, JSON' '(c) one by one'
+compare speed binary.1000 upsert.1000 '>= 0.8' changes 'deltas of 1,000, binary' '(a)'
+compare speed parsed.1000 upsert.1000 '' changes 'deltas of 1,000, read before' '(a)'
+compare speed json.10000 json.1000 '>= 1' changes 'deltas of 10,000, JSON' 'deltas of 1,000'
+compare speed binary.10000 binary.1000 '>= 1' changes 'deltas of 10,000, binary' 'deltas of 1,000'
+compare speed json.100 json.1000 '' changes 'deltas of 100, JSON' 'deltas of 1,000'
+compare speed binary.100 binary.1000 '' changes 'deltas of 100, binary' 'deltas of 1,000'
+compare speed json.10 json.1000 '' changes 'deltas of 10, JSON' 'deltas of 1,000'
+compare speed binary.10 binary.1000 '' changes 'deltas of 10, binary' 'deltas of 1,000'
+compare speed upsert_log.1 upsert_log.1000 '' changes '(b) with 1' '(b) with 1,000'
+compare speed json.1 upsert_log.1 '>= 0.75' changes 'deltas of 1, JSON' '(b) with 1'
+compare speed binary.1 upsert_log.1 '>= 0.75' changes 'deltas of 1, binary' '(b) with 1'

@@ -4,15 +4,15 @@ set -eu
 
 usage()
 {
-	cat <<'HELP'
+	sed "s/@ALL@/$all_measures/" <<'HELP'
 usage: sh bench/run.sh [--quick] [--rounds N] [MEASURE...]
 
 Measures offline_sync side by side with what it competes with, in the same run:
 the median of interleaved rounds, ratios first.
 
-  MEASURE     apply, violations; without any: all
-  --quick     fewer rows and rounds, under a minute
-  --rounds N  5 without it, 3 with --quick
+  MEASURE     @ALL@; without any: all
+  --quick     fewer rows, variants and rounds, about a minute
+  --rounds N  5 without it, 2 with --quick
   --help      this text
 
 Installs what is missing (with apt, as root), builds a copy of this checkout,
@@ -21,23 +21,24 @@ chooses the PostgreSQL installation; without it PG_MAJOR (15) does.
 HELP
 }
 
-all_measures="apply violations"
-measures=
-ROWS=100000 CHANGES=100000 ROUNDS=
+all_measures='apply violations'
+measures=''
+ROWS=100000 CHANGES=100000 QUICK=no ROUNDS=''
 while [ $# -gt 0 ]; do
 	case $1 in
-		--quick) ROWS=20000 CHANGES=20000; ROUNDS=${ROUNDS:-3} ;;
+		--quick) ROWS=20000 CHANGES=20000 QUICK=yes ;;
 		--rounds) ROUNDS=${2:?}; shift ;;
 		--help | -h) usage; exit 0 ;;
 		*)
-			[ -f "$(dirname "$0")/$1.sh" ] && [ "$1" != run ] ||
-				{ echo "run.sh: no measure \"$1\"; see --help" >&2; exit 2; }
-			measures="$measures $1" ;;
+			case " $all_measures " in
+				*" $1 "*) measures="$measures $1" ;;
+				*) echo "run.sh: no measure \"$1\"; see --help" >&2; exit 2 ;;
+			esac ;;
 	esac
 	shift
 done
-ROUNDS=${ROUNDS:-5}
-export ROWS CHANGES ROUNDS
+[ -n "$ROUNDS" ] || { [ $QUICK = yes ] && ROUNDS=2 || ROUNDS=5; }
+export ROWS CHANGES ROUNDS QUICK
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d /tmp/offline_sync.XXXXXX)
@@ -47,7 +48,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 sh "$here/../tools/setup.sh" "$work"
+# shellcheck source=/dev/null
 . "$work/env"
+CLIENT=$work/client RESULTS=$work/results
+gcc -O2 -I"$("$PG_CONFIG" --includedir)" -L"$("$PG_CONFIG" --libdir)" "$here/client.c" -o "$CLIENT" -lpq
+: >"$RESULTS"
+export CLIENT RESULTS
 
 echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo), load $(cut -d' ' -f1 /proc/loadavg)"
 echo "version: $("$BINDIR/postgres" --version), offline_sync $(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$here/../offline_sync.control")"
@@ -66,3 +72,13 @@ for measure in ${measures:-$all_measures}; do
 	export DIR
 	sh "$here/../test/with_pg.sh" sh "$here/$measure.sh"
 done
+
+echo
+awk -F '\t' '
+function line(ratio, wanted, cpu, what, against, figure, unit, spread)
+{
+	printf "%7s  %-8s %7s  %-58s %-22s %10s %-10s %s\n", ratio, wanted, cpu, what, against, figure, unit, spread
+}
+BEGIN { line("ratio", "wanted", "by CPU", "what", "against", "median", "", "min - max") }
+/^#/ { print ""; print substr($0, 2); next }
+{ line($1, $2, $3, $4, $5, $6, $8, $7) }' "$RESULTS"

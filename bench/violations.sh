@@ -2,11 +2,10 @@
 # violations: what refused changes cost: deltas of 1,000 inserts, without and with ten
 # that a constraint refuses.  Called by run.sh.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-export PGOPTIONS='-c client_min_messages=warning'
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
-echo
-echo "violations: deltas of 1,000 inserts, ten of which break a constraint"
-psql -X -q -c 'CREATE DATABASE run'
-psql -X -q -d run -v rounds="$((ROUNDS * 3))" -v ON_ERROR_STOP=1 -P footer=off -f "$here/violations.sql"
-psql -X -q -c 'DROP DATABASE run'
+section "deltas of 1,000 inserts, ten of which break a constraint"
+run -c 'CREATE DATABASE run'
+run -d run -F "$(printf '\t')" -v rounds="$((ROUNDS * 3))" -f "$here/violations.sql" >>"$RESULTS"
+run -c 'DROP DATABASE run'
