@@ -39,7 +39,7 @@ show() { printf '%s\t%s\t\t%s\t%s\t%s\t\t%s\n' "$3" "$4" "$1" "$2" "$5" "$6" >>"
 # compare HOW VARIANT BASE WANTED UNIT WHAT AGAINST: a line of the table from the samples.
 # HOW: speed (the ratio is how many times as fast as BASE) or cost (how many times as long).
 # The ratio is the median of the rounds' ratios.  UNIT: a count of things, of which there are
-# so many a second, or ms or us, which one takes.
+# so many a second, or ms or us (or "us a row"), which one takes.
 compare()
 {
 	awk -v how="$1" -v variant="$2" -v base="$3" -v wanted="$4" -v unit="$5" -v what="$6" -v against="$7" '
@@ -52,7 +52,7 @@ compare()
 	function figure(seconds)
 	{
 		if (unit == "ms") return sprintf("%.4g", seconds * 1000)
-		if (unit == "us") return sprintf("%.4g", seconds * 1000000)
+		if (unit ~ /^us/) return sprintf("%.4g", seconds * 1000000)
 		if (seconds > 0.01) return sprintf("%.1f", 1 / seconds)
 		return sprintf("%.0f", 1 / seconds)
 	}
@@ -69,7 +69,7 @@ compare()
 		if (n == 0 || (nr == 0 && variant != base)) exit	# not among the variants of this run
 		m = median(all, n)
 		spread = figure(all[1]) " - " figure(all[n])
-		if (unit != "ms" && unit != "us") { spread = figure(all[n]) " - " figure(all[1]); unit = unit "/s" }
+		if (unit !~ /^[mu]s/) { spread = figure(all[n]) " - " figure(all[1]); unit = unit "/s" }
 		is_self = (variant == base)
 		r1 = r2 = ""
 		if (nr && !is_self) r1 = sprintf("%.2f", median(ratio, nr))
