@@ -3,7 +3,7 @@
 # Called by run.sh.
 # shellcheck disable=SC2016		# $1 is a parameter of the statement
 set -eu
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$DIR"
 

@@ -2,7 +2,7 @@
 # violations: what refused changes cost: deltas of 1,000 inserts, without and with ten
 # that a constraint refuses.  Called by run.sh.
 set -eu
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 section "deltas of 1,000 inserts, ten of which break a constraint"
