@@ -296,6 +296,7 @@ typedef struct ApplyState
 								 * before, that are checked at commit */
 	bool		has_retried;	/* all that waits of the device, once */
 	int			nnoted;			/* rows noted when that was done */
+	bool		others_wrote;	/* ... and some of it wrote rows */
 	HTAB	   *waiting;		/* RowRef: rows with changes of the device that
 								 * wait; NULL: none */
 

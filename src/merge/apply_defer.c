@@ -485,7 +485,8 @@ retry_deferred(ApplyState *state)
 
 /*
  * Is it possible that the row that these changes wait for has been written by this
- * push?  Users' triggers may have written any.
+ * push?  Users' triggers may have written any, and so may handlers of intents and
+ * older changes that had waited.
  */
 static bool
 may_have_arrived(ApplyState *state, const ApplyChange *changes, int first,
@@ -497,7 +498,8 @@ may_have_arrived(ApplyState *state, const ApplyChange *changes, int first,
 		RowRef		ref;
 		TouchedRow *row;
 
-		if (change->parent_key == NULL || state->any_triggers)
+		if (change->parent_key == NULL || state->any_triggers ||
+			state->has_intents || state->others_wrote)
 			continue;
 		ref.table_id = change->parent_table_id;
 		ref.key_len = change->parent_keylen;

@@ -137,7 +137,7 @@ apply_retry_own(ApplyState *state)
 
 	/* what that wrote is told by the next pull, not by this answer */
 	if (retry.napplied > 0)
-		state->is_untold = true;
+		state->is_untold = state->others_wrote = true;
 	return retry.napplied + retry.nrejected + retry.nexpired;
 }
 
