@@ -7,8 +7,8 @@
 --   devices    whose owner role the caller is a member of; all of them for those
 --              who may register devices, or monitor
 --   values     of tables that the caller may SELECT.  Where row security applies
---              to the caller, values that somebody else may have written are
---              left out, since no policy can be asked about them any more.
+--              to the caller, values that somebody else may have written, and
+--              keys and scopes of others' changes, are left out, since no policy can be asked about them any more.
 --
 -- Functions and operators run as the caller, but were looked up when the view
 -- was created: nothing in the caller's search_path can take their place.
@@ -29,15 +29,16 @@ COMMENT ON FUNCTION offline_sync.mask_changes(jsonb, text[]) IS
     'what a change brought, with only digests of columns that are not listed';
 
 CREATE VIEW offline_sync.visible_device WITH (security_barrier) AS
-SELECT d.*
+SELECT d.*, o.is_own
 FROM offline_sync.device d
+CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r
+                                   WHERE r.rolname = d.owner
+                                     AND pg_catalog.pg_has_role(r.oid, 'USAGE'))) AS o(is_own)
 WHERE pg_catalog.has_function_privilege(
           'sync_register_device(uuid, text[], regrole, text, bytea, text)'::pg_catalog.regprocedure,
           'EXECUTE')
    OR pg_catalog.has_function_privilege('sync_may_monitor()'::pg_catalog.regprocedure, 'EXECUTE')
-   OR EXISTS (SELECT FROM pg_catalog.pg_roles r
-              WHERE r.rolname = d.owner
-                AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
+   OR o.is_own;
 COMMENT ON VIEW offline_sync.visible_device IS 'the devices that the caller may see';
 
 -- A table that is gone protects nothing any more; what it held is then for those
@@ -92,11 +93,12 @@ COMMENT ON VIEW sync_devices IS
 CREATE VIEW sync_conflicts WITH (security_barrier) AS
 SELECT k.conflict,
        t.wire_name AS table_name,
-       offline_sync.row_key_json(k.table_id, k.key) AS key,
+       CASE WHEN d.is_own OR NOT t.has_row_security
+            THEN offline_sync.row_key_json(k.table_id, k.key) END AS key,
        tc.column_name,
-       k.scope,
+       CASE WHEN d.is_own OR NOT t.has_row_security THEN k.scope END AS scope,
        CASE WHEN NOT t.has_row_security THEN k.current_value END AS current_value,
-       k.incoming_value,
+       CASE WHEN d.is_own OR NOT t.has_row_security THEN k.incoming_value END AS incoming_value,
        k.current_hlc, k.incoming_hlc, k.current_replica, k.incoming_replica,
        k.policy, k.decision, k.state, k.reconciliation, k.device, k.seq,
        k.detected_at, k.resolved_at, k.resolved_by,
@@ -131,16 +133,18 @@ COMMENT ON VIEW offline_sync.opaque_table IS 'which columns of a change to show,
 -- A change without a detail simply applied, or its delta was refused as a whole.
 CREATE VIEW sync_audit WITH (security_barrier) AS
 SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
-       a.scope,
-       c.table_name, c.key,
+       CASE WHEN d.is_own OR v.is_open THEN a.scope END AS scope,
+       c.table_name,
+       CASE WHEN d.is_own OR v.is_open THEN c.key END AS key,
        c.kind AS operation,
-       CASE WHEN c.kind = 'intent'
+       CASE WHEN NOT (d.is_own OR v.is_open) THEN NULL
+            WHEN c.kind = 'intent'
             THEN coalesce(c.changes OPERATOR(pg_catalog.->) 'args', '{}')
             WHEN m.wire_name IS NOT NULL
             THEN offline_sync.mask_changes(c.changes, m.clear)
             ELSE c.changes
        END AS incoming,
-       CASE WHEN NOT coalesce(t.has_row_security, false) THEN a.previous END AS previous,
+       CASE WHEN v.is_open THEN a.previous END AS previous,
        coalesce(a.hlc, c.hlc) AS incoming_hlc,
        a.previous_stamps, a.policy,
        coalesce(a.outcome, o.outcome,
@@ -150,7 +154,7 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
                      THEN j.outcomes OPERATOR(pg_catalog.#>>) '{0,reason}' END) AS reason,
        CASE WHEN c.kind = 'intent'
             THEN c.changes OPERATOR(pg_catalog.->>) 'intent' END AS intent,
-       o.result,
+       CASE WHEN d.is_own OR v.is_open THEN o.result END AS result,
        CASE WHEN a.wrote IS NOT NULL
             THEN pg_catalog.jsonb_build_object(
                      'count', a.wrote OPERATOR(pg_catalog.->) 'count',
@@ -163,7 +167,8 @@ SELECT j.reconciliation, j.device, c.seq, j.received_at, j.role,
                       JOIN offline_sync.table_access w ON w.table_id = r.named[0]::int
                       WHERE w.is_readable AND NOT w.has_row_security AND w.audit <> 'off'))
        END AS wrote,
-       CASE WHEN c.kind = 'intent' THEN coalesce(a.message, o.message) END AS error
+       CASE WHEN c.kind = 'intent' AND (d.is_own OR v.is_open)
+            THEN coalesce(a.message, o.message) END AS error
 FROM offline_sync.journal j
 JOIN offline_sync.visible_device d ON d.device = j.device
 -- of a large delta that was refused the journal may have no change at all
@@ -178,6 +183,10 @@ LEFT JOIN LATERAL pg_catalog.jsonb_to_recordset(j.outcomes)
 LEFT JOIN offline_sync.table_access t
        ON t.wire_name = c.table_name AND t.is_enabled
 LEFT JOIN offline_sync.opaque_table m ON m.wire_name = c.table_name
+-- intents, and what is of no table, are for those who may read everything
+CROSS JOIN LATERAL (SELECT NOT coalesce(t.has_row_security,
+                                        NOT pg_catalog.pg_has_role('pg_read_all_data', 'USAGE'))
+                   ) AS v(is_open)
 WHERE (j.last_seq < j.first_seq OR c.seq BETWEEN j.first_seq AND j.last_seq)
   AND coalesce(t.is_readable AND t.audit <> 'off', NOT EXISTS (
           SELECT FROM offline_sync.table_access u
