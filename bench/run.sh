@@ -11,8 +11,8 @@ Measures offline_sync side by side with what it competes with, in the same run:
 the median of interleaved rounds, ratios first.
 
   MEASURE     @ALL@; without any: all
-  --quick     fewer rows, variants and rounds, about a minute
-  --rounds N  5 without it, 2 with --quick
+  --quick     fewer rows and variants, one round: to see that all works
+  --rounds N  5 without it, 1 with --quick
   --help      this text
 
 Installs what is missing (with apt, as root), builds a copy of this checkout,
@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ -n "$ROUNDS" ] || { [ $QUICK = yes ] && ROUNDS=2 || ROUNDS=5; }
+[ -n "$ROUNDS" ] || { [ $QUICK = yes ] && ROUNDS=1 || ROUNDS=5; }
 export ROWS CHANGES ROUNDS QUICK
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -70,7 +70,7 @@ deltas="SELECT '{\"format\": 1, \"replica\": \"$device\", \"changes\": [' || (
     SELECT string_agg(format('{\"seq\": %s, \"hlc\": \"2026-11-20T10:00:00.000Z/0\", \"table\": \"item\", \"key\": {\"id\": \"%s\"}, \"insert\": {\"title\": \"title of %s\", '
                              '\"body\": \"%s\", \"done\": true, \"prio\": 1, \"updated_at\": \"2026-11-20 10:00:00+00\"}}', n, md5('memory ' || n)::uuid, n, repeat(md5(n::text), 4)), ',' ORDER BY n)
     FROM generate_series(1, CHANGES_WANTED) n) || ']}'"
-changes=$((megabytes * 1024 * 1024 / 310))
+changes=$((megabytes * 1024 * 1024 / 368))
 run -d plain -c "CREATE TABLE bench.large AS $(echo "$deltas" | sed "s/CHANGES_WANTED/$changes/") AS json"
 bytes=$(run -d plain -c 'SELECT octet_length(json) FROM bench.large')
 "$CLIENT" -e applied -s "SET offline_sync.max_delta_size = '128MB'; SET offline_sync.max_delta_changes = 1000000" plain 'SELECT json FROM bench.large' 'SELECT status FROM sync_apply_delta($1)' >large
