@@ -37,6 +37,7 @@ SQL_PARTS = $(wildcard \
 	src/guard/mask.sql \
 	src/audit/policies.sql \
 	src/audit/schema_versions.sql \
+	src/worker/queue.sql \
 	src/worker/maintenance.sql)
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql

@@ -30,6 +30,9 @@ int			sync_device_expiry = 90 * 24 * 60;
 int			sync_audit_retention = 90 * 24 * 60;
 int			sync_pending_timeout = 24 * 60;
 int			sync_max_pending = 10000;
+int			sync_max_queued = 100;
+int			sync_queue_attempts = 10;
+int			sync_queue_retry_delay = 1000;
 int			sync_device_rate = 0;
 int			sync_device_burst = 10000;
 bool		sync_durable_acks = true;
@@ -93,6 +96,24 @@ _PG_init(void)
 							&sync_max_pending,
 							10000, 0, INT_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.max_queued",
+							"Largest number of a device's submitted deltas that may wait to be processed.",
+							NULL,
+							&sync_max_queued,
+							100, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.queue_attempts",
+							"How often processing a submitted delta may fail before it is quarantined.",
+							NULL,
+							&sync_queue_attempts,
+							10, 1, INT_MAX / 2,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.queue_retry_delay",
+							"How long to wait after a first failure before a submitted delta is tried again.",
+							"The time doubles with each further failure.",
+							&sync_queue_retry_delay,
+							1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("offline_sync.device_rate",
 							"How many changes a second a device may push in the long run.",
 							"0 means any number.",

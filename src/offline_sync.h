@@ -18,6 +18,9 @@ extern int	sync_device_expiry; /* minutes */
 extern int	sync_audit_retention;	/* minutes */
 extern int	sync_pending_timeout;	/* minutes */
 extern int	sync_max_pending;	/* changes of one device */
+extern int	sync_max_queued;	/* submitted deltas of one device */
+extern int	sync_queue_attempts;	/* that fail before quarantine */
+extern int	sync_queue_retry_delay; /* milliseconds, after the first one */
 extern int	sync_device_rate;	/* changes a second; 0: any number */
 extern int	sync_device_burst;	/* changes */
 extern bool sync_durable_acks;

@@ -56,6 +56,8 @@ typedef struct PurgedRow
 static const char *const forget_commands[] = {
 	"DELETE FROM offline_sync.waiting WHERE device = $1",
 
+	"DELETE FROM offline_sync.queue WHERE device = $1",
+
 	"UPDATE offline_sync.journal j SET delta = $2, role = '',"
 	" outcomes = (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object("
 	" 'seq', o->'seq', 'outcome', o->'outcome', 'reason', o->'reason', 'sqlstate', o->'sqlstate'))"
@@ -92,6 +94,13 @@ static const char *const purge_conflicts =
 " resolved_by = CASE WHEN state = 'open' THEN $4 ELSE resolved_by END,"
 " state = CASE WHEN state = 'open' THEN 'resolved' ELSE state END"
 " WHERE table_id = $1 AND key = $2";
+
+/* Answers to submitted deltas that have rows of the table: the device is told its rows
+ * by its next pull, as after any lost answer. */
+static const char *const purge_answers =
+	"DELETE FROM offline_sync.queue q WHERE q.state = 'answered' AND EXISTS ("
+	" SELECT FROM unnest(ARRAY[q.corrections, q.delta]) AS x, delta_changes(x) AS c"
+	" WHERE c.table_name = $1)";
 
 /* $3: the changes whose values go */
 static const char *const purge_journal =
@@ -276,6 +285,8 @@ purge_records(const PurgedRow *row)
 	Datum		values[lengthof(types)];
 	StateUser	saved;
 	Portal		portal;
+	Oid			name_type = TEXTOID;
+	Datum		name = CStringGetTextDatum(row->table->wire_name);
 	int64		result;
 
 	values[0] = Int32GetDatum(row->table->table_id);
@@ -283,6 +294,7 @@ purge_records(const PurgedRow *row)
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[3] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	result = (int64) execute(purge_conflicts, lengthof(types), types, values);
+	(void) execute(purge_answers, 1, &name_type, &name);
 
 	state_become_owner(&saved);
 	portal = SPI_cursor_open_with_args(NULL, "SELECT reconciliation, delta FROM offline_sync.journal",

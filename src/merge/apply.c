@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "guard/other_role.h"
 #include "log/node.h"
 #include "log/write_set.h"
 #include "merge/apply.h"
@@ -86,10 +87,7 @@ static Datum result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result);
 Datum
 sync_apply_delta(PG_FUNCTION_ARGS)
 {
-	DeltaData  *delta = PG_GETARG_DELTA_P(0);
-	ApplyState	state;
 	ApplyResult result;
-	MemoryContext oldcontext;
 
 	PreventCommandIfReadOnly("sync_apply_delta()");
 	PreventCommandDuringRecovery("sync_apply_delta()");
@@ -99,10 +97,20 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("sync_apply_delta() cannot be called by what it sets off")));
+	apply_push(PG_GETARG_DELTA_P(0), false, &result);
+	return result_tuple(fcinfo, &result);
+}
+
+void
+apply_push(DeltaData *delta, bool is_queued, ApplyResult *result)
+{
+	ApplyState	state;
+	MemoryContext oldcontext;
 
 	memset(&state, 0, sizeof(state));
-	memset(&result, 0, sizeof(result));
+	memset(result, 0, sizeof(*result));
 	state.delta = delta;
+	state.is_queued = is_queued;
 	state.failed_change = -1;
 	state.context = AllocSetContextCreate(CurrentMemoryContext,
 										  "offline_sync apply",
@@ -112,15 +120,11 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 												ALLOCSET_DEFAULT_SIZES);
 	oldcontext = MemoryContextSwitchTo(state.context);
 	delta_reader_init(&state.reader, delta);
-	if (state.reader.header.is_served)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("delta was served by a node, not made by a device"),
-				 errhint("Push the device's own changes, without \"from\" and \"to\".")));
-	if (apply_flooded(&state, &result))
+	apply_check_pushed(&state.reader.header);
+	if (!is_queued && apply_flooded(&state, result))
 	{
 		MemoryContextSwitchTo(oldcontext);
-		return result_tuple(fcinfo, &result);
+		return;
 	}
 	state.device = sync_device_get(&state.reader.header.replica, true);
 
@@ -131,9 +135,9 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		apply_in_progress = true;
-		apply_delta(&state, &result);
+		apply_delta(&state, result);
 		if (apply_retry_noted() > 0)
-			not_all_told(&state, &result);
+			not_all_told(&state, result);
 	}
 	PG_FINALLY();
 	{
@@ -142,7 +146,16 @@ sync_apply_delta(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(oldcontext);
-	return result_tuple(fcinfo, &result);
+}
+
+void
+apply_check_pushed(const DeltaHeader *header)
+{
+	if (header->is_served)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("delta was served by a node, not made by a device"),
+				 errhint("Push the device's own changes, without \"from\" and \"to\".")));
 }
 
 static void
@@ -594,7 +607,8 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 		state->intents_began = intents_began;
 		state->result_bytes = result_bytes;
 		state->noted_bytes = noted_bytes;
-		if (!apply_error_is_outcome(*error))
+		if (!apply_error_is_outcome(*error) ||
+			(state->is_queued && other_role_was_restricted(*error)))
 		{
 			if (!state->is_guest || !apply_error_is_guests(*error))
 				ReThrowError(*error);

@@ -292,6 +292,7 @@ typedef struct ApplyState
 	bool		is_guest;		/* in a statement, or with the rights, of
 								 * somebody else: errors decide nothing */
 	bool		is_disturbed;	/* such an error was not about the content */
+	bool		is_queued;		/* submitted earlier: its rate was looked at then */
 	bool		has_unchecked;	/* the transaction has violated constraints
 								 * before, that are checked at commit */
 	bool		has_retried;	/* all that waits of the device, once */
@@ -361,6 +362,17 @@ typedef struct ApplyResult
 
 /* Is an apply under way in this backend? */
 extern bool apply_in_progress;
+
+/*
+ * Apply a device's delta with the rights of the current user; the caller has seen to
+ * it that no apply is under way.  is_queued: it was submitted before, perhaps by
+ * another role; then what fails only because that role's rights are lent is raised.  The
+ * answer's parts are palloc'd.
+ */
+extern void apply_push(DeltaData *delta, bool is_queued, ApplyResult *result);
+
+/* 22023 unless a device made it */
+extern void apply_check_pushed(const DeltaHeader *header);
 
 /* Fill in what an apply knows of device and delta before it looks at the changes;
  * device and contexts are set, delta and reader where there is one. */

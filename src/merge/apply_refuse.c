@@ -53,9 +53,11 @@ bool
 apply_guarded(ApplyState *state, ApplyResult *result)
 {
 	const DeltaHeader *header = &state->reader.header;
-	int64		wait = rate_wait(state->device, header->nchanges);
+	int64		wait = 0;
 	SealProblem problem;
 
+	if (!state->is_queued)
+		wait = rate_wait(state->device, header->nchanges);
 	if (wait > 0)
 	{
 		apply_refuse_delta(state, result, "rejected", RATE_LIMITED,
@@ -63,7 +65,8 @@ apply_guarded(ApplyState *state, ApplyResult *result)
 						   rate_message(header->nchanges, wait), wait);
 		return true;
 	}
-	rate_take(state->device, header->nchanges);
+	if (!state->is_queued)
+		rate_take(state->device, header->nchanges);
 	if (!signature_check(state->device, state->delta, header, &problem))
 	{
 		apply_refuse_delta(state, result, "rejected", problem.reason,

@@ -26,15 +26,14 @@
 #include "audit/journal.h"
 #include "audit/waiting.h"
 #include "commands/trigger.h"
-#include "compat.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "guard/other_role.h"
 #include "log/write_set.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -49,6 +48,9 @@
 
 /* chains of rows that wait for each other are followed so far */
 #define MAX_PASSES		100
+
+/* how long a lock is waited for in somebody else's statement */
+#define GUEST_LOCK_TIMEOUT	"1ms"
 
 /* What waits of one device, while it is tried again */
 typedef struct Retry
@@ -65,14 +67,6 @@ typedef struct Retry
 	int			nrejected;
 	int			nexpired;
 } Retry;
-
-/* Whose rights and settings held before */
-typedef struct SavedUser
-{
-	Oid			user;
-	int			sec_context;
-	int			guc_nestlevel;
-} SavedUser;
 
 PG_FUNCTION_INFO_V1(sync_parent_arrived);
 PG_FUNCTION_INFO_V1(sync_retry_pending);
@@ -96,9 +90,6 @@ static void load_picked(ApplyState *state, const Retry *retry,
 						const int *picks, int npicks);
 static const char *refusal(const Retry *retry, Oid role, bool has_delta,
 						   bool is_expired, const char **message);
-static bool may_become(Oid role);
-static void become(SavedUser *saved, Oid role, bool is_guest);
-static void restore(const SavedUser *saved);
 static void try_picked(ApplyState *state, Oid role);
 static int	conclude(Retry *retry, ApplyState *state, const int *picks,
 					 int npicks, bool is_expired);
@@ -528,12 +519,12 @@ find_missing(Retry *retry, const int *picks, int npicks, bool *is_missing)
 	int		   *places = palloc(npicks * sizeof(int));
 	bool	   *answers = palloc(npicks * sizeof(bool));
 	bool	   *is_asked = palloc0(npicks * sizeof(bool));
-	SavedUser	saved;
+	OtherRole	saved;
 
 	memset(is_missing, false, npicks * sizeof(bool));
-	if (!OidIsValid(role) || retry->device->is_revoked || !may_become(role))
+	if (!OidIsValid(role) || retry->device->is_revoked || !other_role_is_allowed(role))
 		return;
-	become(&saved, role, retry->is_guest);
+	other_role_become(&saved, role, retry->is_guest ? GUEST_LOCK_TIMEOUT : NULL);
 	for (int i = 0; i < npicks; i++)
 	{
 		int32		table_id = retry->changes[picks[i]].parent_table_id;
@@ -557,7 +548,7 @@ find_missing(Retry *retry, const int *picks, int npicks, bool *is_missing)
 		for (int k = 0; k < n; k++)
 			is_missing[places[k]] = answers[k];
 	}
-	restore(&saved);
+	other_role_restore(&saved);
 }
 
 static bool
@@ -616,7 +607,7 @@ retry_delta(Retry *retry, const int *picks, int npicks, bool is_expired)
 	UnregisterSnapshot(snapshot);
 
 	reason = refusal(retry, role, journal != NULL, is_expired, &message);
-	if (reason != NULL || may_become(role))
+	if (reason != NULL || other_role_is_allowed(role))
 	{
 		if (journal != NULL)
 		{
@@ -711,47 +702,17 @@ load_picked(ApplyState *state, const Retry *retry, const int *picks, int npicks)
 		elog(ERROR, "a waiting change is not in its delta");
 }
 
-static bool
-may_become(Oid role)
-{
-	return role == GetUserId() || compat_can_set_role(GetUserId(), role);
-}
-
-static void
-become(SavedUser *saved, Oid role, bool is_guest)
-{
-	int			sec_context;
-
-	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
-	sec_context = saved->sec_context;
-	if (role != saved->user)
-		sec_context |= SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION;
-	SetUserIdAndSecContext(role, sec_context);
-	saved->guc_nestlevel = NewGUCNestLevel();
-	if (is_guest)
-		(void) set_config_option("lock_timeout", "1ms", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
-static void
-restore(const SavedUser *saved)
-{
-	AtEOXact_GUC(false, saved->guc_nestlevel);
-	SetUserIdAndSecContext(saved->user, saved->sec_context);
-}
-
-/* An error restores all this as well, with the subtransaction or transaction. */
 static void
 try_picked(ApplyState *state, Oid role)
 {
-	SavedUser	saved;
+	OtherRole	saved;
 
-	become(&saved, role, state->is_guest);
+	other_role_become(&saved, role, state->is_guest ? GUEST_LOCK_TIMEOUT : NULL);
 	apply_resolve(state);
 	apply_fall_together(state);
 	apply_check_earlier(state);
 	apply_all(state);
-	restore(&saved);
+	other_role_restore(&saved);
 }
 
 /* ----------------------------------------------------------------

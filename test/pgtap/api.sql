@@ -54,6 +54,12 @@ INSERT INTO promised VALUES
     ('sync_apply_delta',
      'delta delta, OUT reconciliation uuid, OUT status text, OUT acked_seq bigint, OUT applied integer, OUT merged integer, OUT superseded integer, OUT rejected integer, OUT deferred integer, OUT conflicts integer, OUT outcomes jsonb, OUT corrections delta, OUT hlc hlc',
      'record', 'v', true),
+    ('sync_submit_delta', 'delta delta', 'uuid', 'v', true),
+    ('sync_submission',
+     'submission uuid, OUT reconciliation uuid, OUT status text, OUT acked_seq bigint, OUT applied integer, OUT merged integer, OUT superseded integer, OUT rejected integer, OUT deferred integer, OUT conflicts integer, OUT outcomes jsonb, OUT corrections delta, OUT hlc hlc',
+     'record', 's', true),
+    ('sync_process_queue', 'max_deltas integer DEFAULT 100, OUT processed bigint, OUT failed bigint, OUT waiting bigint', 'record', 'v', false),
+    ('sync_release_quarantine', 'submission uuid, drop boolean DEFAULT false', 'void', 'v', false),
     ('sync_changes_since', 'device uuid, since version_vector, max_changes integer DEFAULT 1000, resume text DEFAULT NULL::text, schema_version integer DEFAULT NULL::integer',
      'delta', 'v', true),
     ('sync_register_conversion', 'relation regclass, column_name name, from_type regtype, up regprocedure, down regprocedure DEFAULT NULL::regprocedure',
@@ -106,6 +112,7 @@ FROM (VALUES
     ('sync_shadow_report', 'table_name text, column_name text, policy text, options jsonb, scope text, state text, set_at timestamp with time zone, conflicts bigint, same bigint, different bigint, errors bigint'),
     ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text, intent text, result jsonb, wrote jsonb, error text'),
     ('sync_masks', 'table_name text, column_name text, class text, push boolean, pull boolean'),
+    ('sync_queue', 'submission uuid, device uuid, first_seq bigint, last_seq bigint, role text, submitted_at timestamp with time zone, state text, attempts integer, tried_at timestamp with time zone, last_sqlstate text, last_error text, answered_at timestamp with time zone, status text'),
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
 
@@ -152,7 +159,7 @@ SELECT is_empty($$
       AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
-          sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta,
+          sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta, sync_submission,
           sync_enable_table, sync_disable_table, sync_set_policy, sync_mask_columns, sync_purge_row, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
