@@ -87,11 +87,13 @@ for name in $(sed -n 's/.*DefineCustom.*"\(offline_sync\.[a-z_]*\)".*/\1/p' src/
 	grep -q "$name" README.md || bad "README.md does not mention $name"
 done
 
-# --- the README's first screen is what really comes out ---
-awk '/^```sql/ { on = 1; next } /^```/ { exit } on' README.md | grep -v '^$' >"${TMPDIR:-/tmp}/lint.$$"
-sed -n '/^CREATE EXTENSION/,/^-- done/p' expected/readme.out | grep -v -e '^$' -e '^-- done' |
-	cmp -s - "${TMPDIR:-/tmp}/lint.$$" || bad 'the first screen of README.md differs from expected/readme.out'
-rm -f "${TMPDIR:-/tmp}/lint.$$"
+# --- doc/client.md explains every reason of an outcome ---
+for name in $(sed -nE 's/.*(apply_refuse|refuse_now|supersede|set_problem)\([^"]*, "([a-z_]+)".*/\2/p
+	s/.*apply_refuse_delta\([^"]*"[a-z]+", "([a-z_]+)".*/\1/p
+	s/.*reason = "([a-z_]+)".*/\1/p
+	s/^\t\treturn "([a-z_]+)";/\1/p' src/merge/apply*.c src/guard/signature.c | sort -u); do
+	grep -q "\`$name\`" doc/client.md || bad "doc/client.md does not explain the reason $name"
+done
 
 # --- house rules that grep can see ---
 # elog(ERROR) is for what cannot happen; what a user can meet has an errcode.
