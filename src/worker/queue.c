@@ -319,26 +319,30 @@ queue_first(const pg_uuid_t *device)
 }
 
 int
-queue_pending(const pg_uuid_t *after, int limit, pg_uuid_t **ids,
-			  pg_uuid_t **devices)
+queue_pending(const QueuePlace *after, int limit, QueuePlace **places)
 {
 	QueueCommand command = {
-		"SELECT id, device FROM offline_sync.queue"
-		" WHERE state = 'pending' AND id > $1 ORDER BY id LIMIT $2"
+		"SELECT submitted_at, id, device FROM offline_sync.queue"
+		" WHERE state = 'pending' AND (submitted_at, id) > ($1, $2)"
+		" ORDER BY submitted_at, id LIMIT $3"
 	};
 	int			n;
 	bool		isnull;
 
-	*ids = palloc(limit * sizeof(pg_uuid_t));
-	*devices = palloc(limit * sizeof(pg_uuid_t));
+	*places = palloc(limit * sizeof(QueuePlace));
 	SPI_connect();
-	add_arg(&command, UUIDOID, UUIDPGetDatum(after), false);
+	add_arg(&command, TIMESTAMPTZOID, TimestampTzGetDatum(after->submitted_at),
+			false);
+	add_arg(&command, UUIDOID, UUIDPGetDatum(&after->id), false);
 	add_arg(&command, INT4OID, Int32GetDatum(limit), false);
 	n = (int) execute(&command, false);
 	for (int i = 0; i < n; i++)
 	{
-		(*ids)[i] = *DatumGetUUIDP(result_value(i, 1, &isnull));
-		(*devices)[i] = *DatumGetUUIDP(result_value(i, 2, &isnull));
+		QueuePlace *place = &(*places)[i];
+
+		place->submitted_at = DatumGetTimestampTz(result_value(i, 1, &isnull));
+		place->id = *DatumGetUUIDP(result_value(i, 2, &isnull));
+		place->device = *DatumGetUUIDP(result_value(i, 3, &isnull));
 	}
 	SPI_finish();
 	return n;

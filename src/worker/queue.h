@@ -29,10 +29,17 @@ typedef struct QueuedDelta
  * to be applied; palloc'd, NULL: none. */
 extern QueuedDelta *queue_first(const pg_uuid_t *device);
 
-/* The devices of up to limit rows that are pending and later than *after, oldest first,
- * and their ids; palloc'd.  Returns how many. */
-extern int	queue_pending(const pg_uuid_t *after, int limit, pg_uuid_t **ids,
-						  pg_uuid_t **devices);
+/* The place of a row that is pending: by time, since ids ascend by milliseconds only */
+typedef struct QueuePlace
+{
+	TimestampTz submitted_at;
+	pg_uuid_t	id;
+	pg_uuid_t	device;
+} QueuePlace;
+
+/* Up to limit rows that are pending and come after *after, oldest first; palloc'd.  Returns
+ * how many. */
+extern int	queue_pending(const QueuePlace *after, int limit, QueuePlace **places);
 
 /* How many are not answered. */
 extern int64 queue_count(void);

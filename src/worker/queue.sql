@@ -31,7 +31,7 @@ CREATE TABLE offline_sync.queue (
     hlc             hlc
 );
 CREATE INDEX queue_device ON offline_sync.queue (device, first_seq, id) WHERE state <> 'answered';
-CREATE INDEX queue_pending ON offline_sync.queue (id) WHERE state = 'pending';
+CREATE INDEX queue_pending ON offline_sync.queue (submitted_at, id) WHERE state = 'pending';
 CREATE INDEX queue_answered ON offline_sync.queue (answered_at) WHERE state = 'answered';
 COMMENT ON TABLE offline_sync.queue IS 'submitted deltas, and the answers to them: see the view sync_queue';
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.queue', '');

@@ -110,7 +110,7 @@ process(int max_deltas, int64 *nprocessed, int64 *nfailed)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "offline_sync queue",
 												  ALLOCSET_DEFAULT_SIZES);
-	pg_uuid_t	after = {0};
+	QueuePlace	after = {DT_NOBEGIN};
 	HASHCTL		ctl;
 	HTAB	   *blocked;
 	int			n;
@@ -123,18 +123,17 @@ process(int max_deltas, int64 *nprocessed, int64 *nfailed)
 	do
 	{
 		MemoryContext oldcontext;
-		pg_uuid_t  *ids;
-		pg_uuid_t  *devices;
+		QueuePlace *places;
 
-		n = queue_pending(&after, QUEUE_BATCH, &ids, &devices);
+		n = queue_pending(&after, QUEUE_BATCH, &places);
 		for (int i = 0; i < n && !is_done; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			after = ids[i];
-			if (hash_search(blocked, &devices[i], HASH_FIND, NULL) != NULL)
+			after = places[i];
+			if (hash_search(blocked, &places[i].device, HASH_FIND, NULL) != NULL)
 				continue;
 			oldcontext = MemoryContextSwitchTo(context);
-			switch (process_head(&devices[i], *nprocessed == 0))
+			switch (process_head(&places[i].device, *nprocessed == 0))
 			{
 				case HEAD_ANSWERED:
 					(*nprocessed)++;
@@ -143,7 +142,7 @@ process(int max_deltas, int64 *nprocessed, int64 *nfailed)
 					(*nfailed)++;
 					/* FALLTHROUGH */
 				case HEAD_BLOCKED:
-					(void) hash_search(blocked, &devices[i], HASH_ENTER, NULL);
+					(void) hash_search(blocked, &places[i].device, HASH_ENTER, NULL);
 					break;
 				case HEAD_OUT_OF_TIME:
 					is_done = true;
@@ -153,8 +152,7 @@ process(int max_deltas, int64 *nprocessed, int64 *nfailed)
 			MemoryContextReset(context);
 			is_done |= *nprocessed + *nfailed >= max_deltas;
 		}
-		pfree(ids);
-		pfree(devices);
+		pfree(places);
 	} while (n == QUEUE_BATCH && !is_done);
 	hash_destroy(blocked);
 	MemoryContextDelete(context);
