@@ -15,6 +15,9 @@ use warnings;
 
 use File::Temp 'tempfile';
 
+# pg_regress has its own ideas of how values look
+delete @ENV{qw(PGTZ PGDATESTYLE PGOPTIONS)};
+
 my $database = 'offline_sync_readme';
 my $update = @ARGV && $ARGV[0] eq '--update' ? shift : '';
 (my $top = $0) =~ s,[^/]*$,..,;
