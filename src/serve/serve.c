@@ -34,7 +34,6 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "log/change_log.h"
-#include "log/forgotten.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
 #include "registry/row_fetch.h"
@@ -77,8 +76,7 @@ static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
 static VersionVector *unless_covered(VersionVector *vv, const VersionVector *by);
 static bool covers_no_node(ServePage *page, const VersionVector *vv);
 static bool needs_base(ServePage *page, const VersionVector *events);
-static bool can_continue(ServePage *page, const VersionVector *vv,
-						 const VersionVector *done);
+static bool is_expired(const SyncDevice *device);
 
 Datum
 sync_changes_since(PG_FUNCTION_ARGS)
@@ -252,8 +250,7 @@ serve_page(ServePage *page, const SyncDevice *device,
 		bool		is_empty = covers_no_node(page, since);
 		bool		is_lost = !is_empty &&
 		(sync_vector_is_lost(since) ||
-		 (!token->is_fresh && sync_device_is_expired(device)) ||
-		 !can_continue(page, since, token->done));
+		 (!token->is_fresh && is_expired(device)));
 
 		/* without any page, it has rows that it was told in answers */
 		bool		has_rows = is_lost ||
@@ -269,18 +266,8 @@ serve_page(ServePage *page, const SyncDevice *device,
 			begin_full(page, token, events);
 		}
 	}
-	else if (can_continue(page, token->is_full ? token->target : since,
-						  vv_join_vectors(token->done, token->target)))
-		token->target = visible_part(page, token->target, true);
 	else
-	{
-		/* it took so long that the log does not go back to its beginning */
-		header->is_reset = true;
-		token->is_full = token->is_fresh = token->is_reset = true;
-		token->node = token->retract_node = 0;
-		page->done = page->retracted = vv_empty();
-		begin_full(page, token, events);
-	}
+		token->target = visible_part(page, token->target, true);
 
 	if (token->is_full)
 		page->since = without_nodes(page, since, !token->is_reset);
@@ -426,15 +413,6 @@ begin_full(ServePage *page, ServeToken *token, const VersionVector *events)
 									 node->id, page->snapshot);
 			if (xid != 0 && !(is_current && xid == page->own_xid))
 				vv_builder_add(builder, &node->uuid, 1, xid);
-
-			/* all before what was removed had ended */
-			xid = j < 0 ? 0 : log_forgotten_xid(page->scopes[j].scope, node->id,
-												page->snapshot);
-			if (xid != 0)
-			{
-				page_note_position(page, &node->uuid, xid);
-				vv_builder_add(builder, &node->uuid, 1, xid);
-			}
 		}
 	}
 	sync_remove_running(builder, page->snapshot);
@@ -657,11 +635,13 @@ needs_base(ServePage *page, const VersionVector *events)
 	return false;
 }
 
-/* Is nothing gone that a device with this vector needs? */
+/*
+ * Was the device silent for so long that what it needs to go on may have been
+ * forgotten?  Pulling alone does not count: it is read-only.
+ */
 static bool
-can_continue(ServePage *page, const VersionVector *vv,
-			 const VersionVector *done)
+is_expired(const SyncDevice *device)
 {
-	return sync_device_can_continue(page->scopes, page->nscopes, vv, done,
-									page->snapshot);
+	return GetCurrentTimestamp() - device->last_seen_at >
+		(int64) sync_device_expiry * USECS_PER_MINUTE;
 }

@@ -1,5 +1,5 @@
--- A fleet of devices, SQL writers, sessions with open transactions, an
--- administrator and clean-up, who all do random things to the same few rows.  From time to time
+-- A fleet of devices, SQL writers, sessions with open transactions and an
+-- administrator, who all do random things to the same few rows.  From time to time
 -- everything comes to rest: then every device must hold exactly the rows of its
 -- scopes, and no increment may be lost or counted twice.
 --
@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS dblink;
 CREATE EXTENSION IF NOT EXISTS offline_sync;
 \ir ../device.sql
-SELECT plan(5);
+SELECT plan(3);
 
 SELECT coalesce(nullif(current_setting('test.seed', true), ''), '0.5,' || round(random()::numeric, 6)) AS seeds,
        coalesce(nullif(current_setting('test.steps', true), ''), '150') AS steps,
@@ -124,8 +124,7 @@ BEGIN
     WHEN dice < 0.89 THEN format('WITH u AS (UPDATE account SET balance = balance + %s WHERE id = %s RETURNING id) INSERT INTO ledger SELECT id, %s FROM u', x, a, x)
     WHEN dice < 0.92 THEN format('UPDATE account SET scope = %L WHERE id = %s', s, a)
     WHEN dice < 0.94 THEN format('UPDATE account SET owner = %L WHERE id <= %s', 'up' || x, a)
-    WHEN dice < 0.95 THEN format('UPDATE task SET title = title WHERE id = %s', t)
-    WHEN dice < 0.96 THEN format('DO $d$ BEGIN PERFORM sync_maintenance(%s); END $d$', 1 + x)
+    WHEN dice < 0.96 THEN format('UPDATE task SET title = title WHERE id = %s', t)
     WHEN dice < 0.98 THEN format('DO $d$ BEGIN PERFORM sync_grant_scope(%L, %L, %L, %L); END $d$', some_device(), pick('{a,b,c,""}'), x > 15, x < 85)
     ELSE format('DO $d$ BEGIN PERFORM sync_revoke_scope(%L, %L); END $d$', some_device(), pick('{a,b,c}'))
     END;
@@ -246,17 +245,6 @@ EXCEPTION WHEN raise_exception THEN
     RETURN false;
 END $$;
 
-CREATE FUNCTION clean_up(max_rows int) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE m record; again boolean := false;
-BEGIN
-    FOR m IN SELECT * FROM sync_maintenance(max_rows) WHERE removed > 0 LOOP
-        INSERT INTO tally VALUES ('cleaned ' || m.task, m.removed) ON CONFLICT ON CONSTRAINT tally_pkey DO UPDATE SET n = tally.n + m.removed;
-        PERFORM note(format('clean-up: %s %s', m.task, m.removed));
-        again := again OR m.more;
-    END LOOP;
-    RETURN again;
-END $$;
-
 -- One step of the history.  Returns how its transaction ends.
 CREATE FUNCTION step() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -289,7 +277,6 @@ BEGIN
             FOR i IN 0 .. below(4) LOOP
                 EXIT WHEN NOT take_page(me, 1 + below(20), chance(0.1));
             END LOOP;
-            IF chance(0.3) THEN PERFORM sync_ack(me, device.vector(me)::version_vector); END IF;
         EXCEPTION WHEN lock_not_available THEN      -- after a TRUNCATE
             RETURN 'pull in vain';
         END;
@@ -334,13 +321,6 @@ BEGIN
         END;
         PERFORM note(me || ' expires');
         RETURN 'expired';
-    ELSIF dice < 0.84 THEN
-        BEGIN
-            PERFORM clean_up(1 + below(40));
-        EXCEPTION WHEN lock_not_available THEN
-            RETURN 'clean-up in vain';
-        END;
-        RETURN 'clean-up';
     ELSE
         -- the sessions
         SELECT * INTO s FROM session ORDER BY n OFFSET below(3) LIMIT 1;
@@ -494,8 +474,6 @@ CREATE PROCEDURE history(ordinal int, seed float8, steps int, rests int) LANGUAG
 DECLARE f fleet;
 BEGIN
     PERFORM setseed(seed);
-    IF EXISTS (SELECT FROM failure) THEN RETURN; END IF;
-    PERFORM sync_revoke_device(id) FROM fleet;
     DELETE FROM fleet;
     DELETE FROM sent;
     FOR i IN 1 .. 6 + below(5) LOOP
@@ -512,19 +490,7 @@ BEGIN
         INSERT INTO fleet VALUES (100 + i, format('00000000-0000-4000-8%s-%s', lpad(ordinal::text, 3, '0'), lpad((100 + i)::text, 12, '0'))::uuid) RETURNING * INTO f;
         PERFORM sync_register_device(f.id, '{"",a,b,c}'), device.start(f.id), device.pull(f.id, 1 + below(20));
         CALL inspect();
-        IF i > 1 THEN
-            PERFORM sync_revoke_device(id) FROM fleet WHERE n = 99 + i;
-            DELETE FROM sent s USING fleet x WHERE x.n = 99 + i AND s.device = x.id;
-            DELETE FROM fleet WHERE n = 99 + i;
-        END IF;
-        COMMIT;
-        -- everything may go, or nothing
-        IF chance(0.5) THEN
-            FOR j IN 1 .. 3 LOOP
-                WHILE clean_up(1000) LOOP COMMIT; END LOOP;
-                COMMIT;
-            END LOOP;
-        END IF;
+        IF i > 1 THEN DELETE FROM fleet WHERE n = 99 + i; END IF;
         COMMIT;
         EXIT WHEN EXISTS (SELECT FROM failure);
     END LOOP;
@@ -535,8 +501,6 @@ SELECT format('CALL history(%s, %s, %s, %s)', n, seed, :'steps', :'rests') FROM 
 SELECT is(count(*), 0::bigint, 'everybody is right whenever everything is at rest') FROM failure;
 SELECT diag(what) FROM failure ORDER BY n LIMIT 20;
 SELECT cmp_ok(count(*), '>', 15::bigint, 'all kinds of things happened') FROM tally;
-SELECT ok(bool_and(coalesce(n, 0) > 0), format('clean-up removed %s', w.what)) FROM unnest('{change_log,tombstones}'::text[]) WITH ORDINALITY AS w(what, place)
-    LEFT JOIN tally ON tally.what = 'cleaned ' || w.what GROUP BY w.what;
 SELECT cmp_ok(count(*), '>', 0::bigint, 'there were conflicts') FROM offline_sync.conflict;
 SELECT diag(string_agg(what || ' ' || n, ', ' ORDER BY n DESC)) FROM tally;
 SELECT * FROM finish();
