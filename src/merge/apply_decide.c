@@ -26,6 +26,7 @@
 #include "utils/rls.h"
 
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static void note_mentioned(const ApplyChange *change, ApplyRow *row);
 static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
 static void note_row_conflict(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row, bool incoming_won);
@@ -110,8 +111,7 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	facts.is_latest = row->table->rules.on_delete != ON_DELETE_LWW ||
 		apply_is_latest(state, change, row);
 
-	for (int i = 0; i < change->ncells; i++)
-		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
+	note_mentioned(change, row);
 
 	/* who is not to know of the row adds nothing to what is left of it either */
 	if (row->is_hidden && !row->is_alive && intention != ROW_WANTS_INSERT)
@@ -176,6 +176,14 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			decide_merge(state, change, row);
 			break;
 	}
+}
+
+/* Of these columns the device knows what it wrote, or learns what became of it. */
+static void
+note_mentioned(const ApplyChange *change, ApplyRow *row)
+{
+	for (int i = 0; i < change->ncells; i++)
+		row->mentioned = bms_add_member(row->mentioned, change->cells[i].column);
 }
 
 /* What is stored stays; the device is told what that is. */
@@ -305,6 +313,11 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->action = ROW_INSERT;
 	bms_free(row->written);
 	row->written = NULL;
+
+	/* what the delta said about an earlier row of this key is not of this one */
+	memset(row->sent, 0, table->ncolumns * sizeof(DeltaValue *));
+	row->mentioned = NULL;
+	note_mentioned(change, row);
 	row->sets = NULL;
 	row->objects = NULL;
 

@@ -75,6 +75,12 @@ apply_remember_rows(ApplyState *state)
 		TouchedRow *touched = apply_touch_row(state, &row->ref, row->table, row->key);
 		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
 
+		if (row->was_inserted)
+		{
+			/* what earlier batches were told was about another row of this key */
+			memset(touched->sent, 0, row->table->ncolumns * sizeof(DeltaValue *));
+			touched->mentioned = NULL;
+		}
 		touched->was_inserted |= row->was_inserted;
 		touched->was_written |= row->was_written;
 		touched->check_presence |= row->check_presence;
