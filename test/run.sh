@@ -16,6 +16,9 @@ sockets.  No PostgreSQL cluster of this machine is touched.
   FILE      one test: sql/x.sql, test/isolation/specs/x.spec,
             test/pgtap/x.sql, test/t/001_x.pl
   --list    say which tests there are
+  --seed S  what the random tests of pgTAP start from: 0 to 1, or "random"; 0.5
+            where nothing is said, so that two runs of one state do the same
+  --seeds N run pgTAP files with N random seeds each; takes as long as it takes
   --keep    keep the working directory (logs, results) and say where it is
   --help    this text
 
@@ -34,24 +37,37 @@ export LC_ALL=C.UTF-8 LANGUAGE=C
 
 say() { printf '%s\n' "$*"; }
 
+# N numbers between 0 and 1
+random_seeds() { od -A n -N $(($1 * 4)) -t u4 -w4 /dev/urandom | awk '{ printf "%.6f\n", $1 / 4294967296 }'; }
+
 all_tests() { ls sql/*.sql test/isolation/specs/*.spec test/pgtap/*.sql test/t/*.pl 2>/dev/null; }
 
 keep=no
 wanted=
-for arg in "$@"; do
-	case $arg in
+seeds=0.5
+while [ $# -gt 0 ]; do
+	case $1 in
 		--help | -h) usage; exit 0 ;;
 		--list) all_tests; exit 0 ;;
 		--keep) keep=yes ;;
+		--seed | --seeds)
+			case $1=${2:-} in
+				--seed=random) seeds=$(random_seeds 1) ;;
+				--seed=0.[0-9]* | --seed=[01]) seeds=$2 ;;
+				--seeds=[1-9]*) seeds=$(random_seeds "$2") ;;
+				*) say "run.sh: $1 needs a value; see --help" >&2; exit 2 ;;
+			esac
+			shift ;;
 		regress) wanted="$wanted $(ls sql/*.sql)" ;;
 		isolation) wanted="$wanted $(ls test/isolation/specs/*.spec)" ;;
 		pgtap) wanted="$wanted $(ls test/pgtap/*.sql)" ;;
 		tap) wanted="$wanted $(ls test/t/*.pl)" ;;
 		sql/*.sql | test/isolation/specs/*.spec | test/pgtap/*.sql | test/t/*.pl)
-			[ -f "$arg" ] || { say "run.sh: no such test: $arg" >&2; exit 2; }
-			wanted="$wanted $arg" ;;
-		*) say "run.sh: \"$arg\" is neither an option, a driver nor a test; see --help" >&2; exit 2 ;;
+			[ -f "$1" ] || { say "run.sh: no such test: $1" >&2; exit 2; }
+			wanted="$wanted $1" ;;
+		*) say "run.sh: \"$1\" is neither an option, a driver nor a test; see --help" >&2; exit 2 ;;
 	esac
+	shift
 done
 
 passed=0
@@ -207,14 +223,16 @@ run_pgtap()
 	[ -n "$files" ] || { none pgtap; return; }
 	say "pgtap"
 	begun=$(now)
+	limit=900
+	[ "$(echo "$seeds" | wc -w)" -le 1 ] || limit=0
 	# shellcheck disable=SC2086
-	in_copy 900 "$work/pgtap.log" test/with_pg.sh sh test/pgtap.sh $files
+	in_copy $limit "$work/pgtap.log" env TEST_SEEDS="$(echo $seeds)" test/with_pg.sh sh test/pgtap.sh $files
 	rc=$?
 	for file in $files; do
 		log=$work/pgtap.$(echo "$file" | plain).log
 		awk -v f="# file $file" '/^# file / { on = ($0 == f) } on' "$work/pgtap.log" >"$log"
-		grep -q '^# exit 0$' "$log"
-		tap_result "$file" "$log" $? "$(sed -n 's/^Files=.*, *\([0-9]*\) wallclock.*/\1/p' "$log" | grep . || echo 0)"
+		grep -q '^# exit 0$' "$log" && ! grep -q '^# exit [1-9]' "$log"
+		tap_result "$file" "$log" $? "$(sed -n 's/^Files=.*, *\([0-9]*\) wallclock.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')"
 	done
 	if [ $rc -gt 1 ]; then
 		result "(pgtap ended with status $rc)" 0 1 $(($(now) - begun))

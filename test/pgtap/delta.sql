@@ -10,10 +10,9 @@ CREATE EXTENSION IF NOT EXISTS offline_sync;
 BEGIN;
 SELECT plan(23);
 
-SELECT coalesce(nullif(current_setting('test.seed', true), ''),
-                to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
-SELECT diag('seed ' || :seed || ' (SET test.seed to repeat)');
-SELECT setseed(:seed / 1000000.0);
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
+SELECT diag('seed ' || :'seed');
+SELECT setseed(:'seed');
 
 CREATE FUNCTION pg_temp.pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE AS $$
   SELECT choices[1 + floor(random() * cardinality(choices))::int]

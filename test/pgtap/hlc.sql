@@ -8,10 +8,9 @@ BEGIN;
 \ir ../binary_input.sql
 SELECT plan(17);
 
-SELECT coalesce(nullif(current_setting('test.seed', true), ''),
-                to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
-SELECT diag('seed ' || :seed || ' (SET test.seed to repeat)');
-SELECT setseed(:seed / 1000000.0);
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
+SELECT diag('seed ' || :'seed');
+SELECT setseed(:'seed');
 
 -- Random milliseconds, half of them small, the edges, and every day around the
 -- ends of February

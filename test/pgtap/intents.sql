@@ -2,7 +2,7 @@
 -- lost or come late, deltas are sent again.  Each intent is done once, what its handler
 -- wrote is in the answer, and in the end every device holds what the server holds.
 --
--- Set offline_sync_test.seed to repeat a run.
+-- The seed is printed.  To run it again:  PGOPTIONS='-c test.seed=0.42'
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
@@ -10,9 +10,9 @@ CREATE EXTENSION IF NOT EXISTS offline_sync;
 \ir ../device.sql
 SELECT * FROM no_plan();
 
-SELECT coalesce(nullif(current_setting('offline_sync_test.seed', true), ''), (random() * 1e6)::int::text) AS seed \gset
-\echo # seed :seed
-SELECT setseed(:seed / 1e6) \g /dev/null
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
+SELECT diag('seed ' || :'seed');
+SELECT setseed(:'seed') \g /dev/null
 
 CREATE TABLE item (id int PRIMARY KEY, space text NOT NULL, n int NOT NULL DEFAULT 0 CHECK (n < 1000), title text,
                    total int NOT NULL DEFAULT 0, who orset NOT NULL DEFAULT '{}');

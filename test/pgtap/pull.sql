@@ -3,7 +3,7 @@
 -- however small the pages are, a device ends with exactly the rows of its scopes,
 -- and nothing comes twice.
 --
--- Set offline_sync_test.seed to repeat a run.
+-- The seed is printed.  To run it again:  PGOPTIONS='-c test.seed=0.42'
 --
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION offline_sync;
@@ -326,8 +326,7 @@ BEGIN
 END
 $$;
 
-SELECT coalesce(nullif(current_setting('offline_sync_test.seed', true), '')::float8,
-                (extract(epoch FROM clock_timestamp())::bigint % 1000000) / 1000000.0) AS seed \gset
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
 CALL random_run(:seed, 300);
 SELECT is_empty('SELECT * FROM seen_difference', 'random writes and pages, seed ' || :'seed');
 SELECT isnt_empty('SELECT * FROM device.base_row b JOIN sync_tables t USING (table_name) WHERE table_name = ''late''',

@@ -2,7 +2,7 @@
 -- Pulling for devices that push: what a device was told in an answer is not told
 -- again, what it was not told is, and a lost answer changes nothing in the end.
 --
--- Set offline_sync_test.seed to repeat a run.
+-- The seed is printed.  To run it again:  PGOPTIONS='-c test.seed=0.42'
 --
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION offline_sync;
@@ -287,8 +287,7 @@ SELECT sync_register_device('00000000-0000-0000-0000-000000000002', '{a,b}');
 SELECT sync_register_device('00000000-0000-0000-0000-000000000003', '{a,b,c}');
 SELECT sync_grant_scope(:one, 'c');
 
-SELECT coalesce(nullif(current_setting('offline_sync_test.seed', true), '')::float8,
-                (extract(epoch FROM clock_timestamp())::bigint % 1000000) / 1000000.0) AS seed \gset
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
 CALL random_run(:seed, 300);
 SELECT is_empty('SELECT * FROM seen_difference', 'random pushes and pages, seed ' || :'seed');
 

@@ -12,10 +12,9 @@ BEGIN;
 \ir ../binary_input.sql
 SELECT plan(35);
 
-SELECT coalesce(nullif(current_setting('test.seed', true), ''),
-                to_char(clock_timestamp(), 'SSSSUS'))::bigint % 1000000 AS seed \gset
-SELECT diag('seed ' || :seed || ' (SET test.seed to repeat)');
-SELECT setseed(:seed / 1000000.0);
+SELECT coalesce(nullif(current_setting('test.seed', true), ''), round(random()::numeric, 6)::text)::float8 AS seed \gset
+SELECT diag('seed ' || :'seed');
+SELECT setseed(:'seed');
 
 CREATE TEMP TABLE replica AS
 SELECT r, uuid FROM unnest('{ffffffff-0000-0000-0000-000000000000,00000000-0000-0000-0000-0000000000ff,
