@@ -63,9 +63,9 @@ static void row_clock_compact(RowClock *rc, int room);
 static void mark_stamps(const RowClock *rc, int *used);
 
 /* packing */
-static bool is_whole(const RowClock *rc, int ncolumns);
+static bool is_whole(const RowClock *rc, int ncolumns, int *nskipped);
 static int	stamped_columns(const RowClock *rc);
-static RowClockData *pack_whole(const Stamp *stamp, int ncolumns);
+static RowClockData *pack_whole(const Stamp *stamp, int ncolumns, int nskipped);
 static RowClockData *pack_general(const RowClock *rc, const PackPlan *plan);
 static void plan_general(PackPlan *plan, const RowClock *rc, int ncolumns);
 static char *put_stamps(char *p, const PackPlan *plan);
@@ -74,7 +74,7 @@ static int	used_stamp_cmp(const void *a, const void *b);
 static int	uuid_cmp(const void *a, const void *b);
 
 /* unpacking */
-static const char *decode_whole(const char *p, const char *end, bool own,
+static const char *decode_whole(const char *p, const char *end, int flags,
 								int ncolumns, MemoryContext context,
 								RowClock **result);
 static const char *decode_general(const char *p, const char *end, bool has_keys,
@@ -152,11 +152,12 @@ RowClockData *
 row_clock_pack(const RowClock *rc)
 {
 	int			ncolumns = stamped_columns(rc);
+	int			nskipped;
 	PackPlan	plan;
 	RowClockData *result;
 
-	if (is_whole(rc, ncolumns))
-		return pack_whole(row_clock_scope_stamp(rc), ncolumns);
+	if (is_whole(rc, ncolumns, &nskipped))
+		return pack_whole(row_clock_scope_stamp(rc), ncolumns, nskipped);
 
 	plan_general(&plan, rc, ncolumns);
 	result = pack_general(rc, &plan);
@@ -439,16 +440,24 @@ stamped_columns(const RowClock *rc)
 	return n;
 }
 
-/* Do all columns and the scope have one stamp, and is there nothing else? */
+/*
+ * Do all columns but the first few and the scope have one stamp, and is there
+ * nothing else?
+ */
 static bool
-is_whole(const RowClock *rc, int ncolumns)
+is_whole(const RowClock *rc, int ncolumns, int *nskipped)
 {
 	int			same = rc->scope_stamp;
+	int			first = 0;
 
 	if (rc->nfloor > 0 || rc->nkeys > 0 ||
 		rc->scope_stamp == ROW_CLOCK_NO_STAMP)
 		return false;
-	for (int i = 0; i < ncolumns; i++)
+	while (first < ncolumns && first < ROW_CLOCK_MAX_SKIPPED &&
+		   rc->column_stamp[first] == ROW_CLOCK_NO_STAMP)
+		first++;
+	*nskipped = first;
+	for (int i = first; i < ncolumns; i++)
 	{
 		int			index = rc->column_stamp[i];
 
@@ -463,7 +472,7 @@ is_whole(const RowClock *rc, int ncolumns)
 }
 
 static RowClockData *
-pack_whole(const Stamp *stamp, int ncolumns)
+pack_whole(const Stamp *stamp, int ncolumns, int nskipped)
 {
 	RowClockData *result = palloc(VARHDRSZ + MAX_WHOLE_SIZE);
 	char	   *p = VARDATA(result);
@@ -471,7 +480,7 @@ pack_whole(const Stamp *stamp, int ncolumns)
 
 	Assert(stamp->xid <= VV_MAX_COUNTER);
 	*p++ = (ROW_CLOCK_FORMAT << 4) | ROW_CLOCK_WHOLE |
-		(own ? ROW_CLOCK_OWN : 0);
+		(own ? ROW_CLOCK_OWN : 0) | (nskipped << ROW_CLOCK_SKIPPED_SHIFT);
 	p = varint_put(p, ncolumns);
 	p = varint_put(p, HLC_MS(stamp->hlc));
 	p = varint_put(p, HLC_COUNTER(stamp->hlc));
@@ -661,25 +670,25 @@ row_clock_decode(const char *bytes, Size len, MemoryContext context,
 	if (!row_clock_get_limited(&p, end, ROW_CLOCK_MAX_COLUMNS, &ncolumns))
 		return "The number of columns is out of range.";
 
+	if (head & ROW_CLOCK_WHOLE)
+		return decode_whole(p, end, head & 0x0F, ncolumns, context, result);
 	switch (head & 0x0F)
 	{
 		case 0:
 			return decode_general(p, end, false, ncolumns, context, result);
 		case ROW_CLOCK_HAS_KEYS:
 			return decode_general(p, end, true, ncolumns, context, result);
-		case ROW_CLOCK_WHOLE:
-			return decode_whole(p, end, false, ncolumns, context, result);
-		case ROW_CLOCK_WHOLE | ROW_CLOCK_OWN:
-			return decode_whole(p, end, true, ncolumns, context, result);
 		default:
 			return "Reserved bits are set.";
 	}
 }
 
 static const char *
-decode_whole(const char *p, const char *end, bool own, int ncolumns,
+decode_whole(const char *p, const char *end, int flags, int ncolumns,
 			 MemoryContext context, RowClock **result)
 {
+	bool		own = (flags & ROW_CLOCK_OWN) != 0;
+	int			nskipped = flags >> ROW_CLOCK_SKIPPED_SHIFT;
 	uint64		ms;
 	uint64		counter;
 	uint64		xid;
@@ -692,11 +701,15 @@ decode_whole(const char *p, const char *end, bool own, int ncolumns,
 		return "The stamp is out of range.";
 	if (end - p != (own ? UUID_LEN : 2 * UUID_LEN))
 		return "The length is wrong.";
+	if (nskipped > 0 && nskipped >= ncolumns)
+		return "The number of columns is out of range.";
 
 	/* room for one stamp more: a write to the row needs it */
 	rc = row_clock_alloc(context, ncolumns, 2, 0);
 	rc->ncolumns = ncolumns;
 	memset(rc->column_stamp, 0, ncolumns * sizeof(int16));
+	for (int i = 0; i < nskipped; i++)
+		rc->column_stamp[i] = ROW_CLOCK_NO_STAMP;
 	rc->scope_stamp = 0;
 	rc->nstamps = 1;
 	stamp = &rc->stamps[0];

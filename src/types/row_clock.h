@@ -53,15 +53,17 @@ typedef struct Stamp
  * varint), independent of the machine's byte order; the wire form is a version
  * byte and the same bytes:
  *
- *	byte		format in the high four bits; ROW_CLOCK_WHOLE, ROW_CLOCK_OWN,
- *				ROW_CLOCK_HAS_KEYS; the other bit is zero, and checked
+ *	byte		format in the high four bits; then, from the lowest bit,
+ *				ROW_CLOCK_WHOLE, and flags
  *	v			ncolumns: the largest column id with a stamp
  *
- * WHOLE, one stamp for all columns and the scope, no floor and no keys:
+ * WHOLE, one stamp for all columns and the scope, but for the first 0 to 3
+ * columns (those of the key), whose number is in the bits from
+ * ROW_CLOCK_SKIPPED_SHIFT on; no floor and no keys:
  *	v v v		milliseconds, counter, xid
- *	16 [16]		replica, node (left out with OWN: replica = node)
+ *	16 [16]		replica, node (left out with ROW_CLOCK_OWN: replica = node)
  *
- * otherwise:
+ * otherwise (the only flag is ROW_CLOCK_HAS_KEYS; others are zero, and checked):
  *	v 16*		count of uuids, and those, in bytewise order
  *	v			count of stamps, which are sorted by (xid, hlc, replica, node):
  *	v v v v		  replica * count of uuids + node; xid less the one before;
@@ -87,6 +89,8 @@ typedef struct varlena RowClockData;
 #define ROW_CLOCK_WHOLE			0x01
 #define ROW_CLOCK_OWN			0x02
 #define ROW_CLOCK_HAS_KEYS		0x04
+#define ROW_CLOCK_SKIPPED_SHIFT	2	/* with WHOLE */
+#define ROW_CLOCK_MAX_SKIPPED	3
 
 #define DatumGetRowClockP(d)	((RowClockData *) PG_DETOAST_DATUM_PACKED(d))
 #define RowClockPGetDatum(p)	PointerGetDatum(p)
