@@ -39,7 +39,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -52,6 +51,14 @@ typedef struct PurgedRow
 	const char *key;
 	int			keylen;
 } PurgedRow;
+
+/* A change in the journal, which may be one of that row */
+typedef struct PurgedChange
+{
+	const PurgedRow *row;
+	const DeltaReader *reader;
+	const DeltaChange *change;
+} PurgedChange;
 
 static const char *const forget_commands[] = {
 	"DELETE FROM offline_sync.waiting WHERE device = $1",
@@ -122,10 +129,7 @@ static bool purge_tombstone(const PurgedRow *row);
 static void check_not_waiting(const PurgedRow *row);
 static int64 purge_records(const PurgedRow *row);
 static bool purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc);
-static bool is_of_row(const PurgedRow *row, const DeltaReader *reader,
-					  const DeltaChange *change);
-static bool has_key(const PurgedRow *row, const DeltaReader *reader,
-					const DeltaChange *change);
+static bool is_of_row(void *arg);
 static uint64 execute(const char *command, int nargs, Oid *types, Datum *values);
 
 PG_FUNCTION_INFO_V1(sync_forget_device);
@@ -332,6 +336,7 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	DeltaData  *delta;
 	DeltaReader reader;
 	DeltaChange change;
+	PurgedChange candidate;
 	bool	   *is_stripped;
 	Datum	   *seqs;
 	int			nseqs = 0;
@@ -341,12 +346,15 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	delta = DatumGetDeltaP(SPI_getbinval(tuple, desc, 2, &isnull));
 	memset(&change, 0, sizeof(change));
 	delta_reader_init(&reader, delta);
+	candidate.row = row;
+	candidate.reader = &reader;
+	candidate.change = &change;
 	is_stripped = palloc0(Max(reader.header.nchanges, 1) * sizeof(bool));
 	seqs = palloc(Max(reader.header.nchanges, 1) * sizeof(Datum));
 	for (int n = 0; delta_reader_next(&reader, &change); n++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		is_stripped[n] = change.table >= 0 && is_of_row(row, &reader, &change);
+		is_stripped[n] = change.table >= 0 && value_attempt(is_of_row, &candidate);
 		if (is_stripped[n])
 			seqs[nseqs++] = Int64GetDatum(change.seq);
 	}
@@ -362,75 +370,24 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	return nseqs > 0;
 }
 
-/* A key that its column's type does not accept is no row's. */
+/* Is it a change of this row?  For value_attempt: a key that its column's type does
+ * not accept is no row's. */
 static bool
-is_of_row(const PurgedRow *row, const DeltaReader *reader, const DeltaChange *change)
+is_of_row(void *arg)
 {
-	const DeltaName *name = &reader->tables[change->table];
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool result = false;
-
-	if (name->len != strlen(row->table->wire_name) ||
-		memcmp(name->data, row->table->wire_name, name->len) != 0 ||
-		change->nkeys != row->table->nkeys)
-		return false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		result = has_key(row, reader, change);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		result = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return result;
-}
-
-static bool
-has_key(const PurgedRow *row, const DeltaReader *reader, const DeltaChange *change)
-{
+	PurgedChange *c = arg;
+	const PurgedRow *row = c->row;
 	SyncTable  *t = row->table;
-	TableVersion *version = table_version_open(t, reader->header.schema_version);
-	Datum		key[INDEX_MAX_KEYS];
+	const DeltaName *name = &c->reader->tables[c->change->table];
 	StringInfoData buf;
-	int			modes = value_modes_begin();
 
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		bool		isnull = true;
-
-		for (int j = 0; j < change->nkeys && isnull; j++)
-		{
-			const DeltaName *given = &reader->columns[change->keys[j].column];
-			DeltaValue	value;
-
-			if (change->keys[j].value.kind == DELTA_NULL ||
-				table_version_column(t, version, given->data, given->len) != t->key[i])
-				continue;
-			table_version_up(t, version, t->key[i], &change->keys[j].value, &value);
-			key[i] = value_from_delta(&t->columns[t->key[i]], &value, &isnull);
-		}
-		if (isnull)
-		{
-			value_modes_end(modes);
-			return false;
-		}
-	}
+	if (name->len != strlen(t->wire_name) ||
+		memcmp(name->data, t->wire_name, name->len) != 0)
+		return false;
 	initStringInfo(&buf);
-	row_key_encode(&buf, t, key);
-	value_modes_end(modes);
-	return buf.len == row->keylen && memcmp(buf.data, row->key, buf.len) == 0;
+	return table_version_key(t, table_version_open(t, c->reader->header.schema_version),
+							 c->reader, c->change, &buf) &&
+		buf.len == row->keylen && memcmp(buf.data, row->key, buf.len) == 0;
 }
 
 /* As the owner of the state; the number of rows. */

@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "compat.h"
 #include "executor/executor.h"
@@ -37,12 +36,19 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 
+/* A row that is gone, for value_attempt */
+typedef struct DeletedRow
+{
+	SyncTable  *table;
+	const Datum *key;
+	Datum		image;
+} DeletedRow;
+
 static bool partition_has_row(const SyncTable *t, Oid relid, const Datum *key);
-static bool check_policies(SyncTable *t, const Datum *key, Datum image);
+static bool check_policies(void *arg);
 static TupleTableSlot *image_slot(SyncTable *t, Relation rel,
 								  const Datum *key, Datum image);
 static bool image_column(SyncColumn *column, Jsonb *image, Datum *value);
@@ -104,38 +110,23 @@ bool
 guard_image_is_visible(SyncTable *t, const Datum *key, Datum image,
 					   MemoryContext scratch)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool result = false;
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	DeletedRow	row = {t, key, image};
+	bool		result;
 
-	BeginInternalSubTransaction(NULL);
 	MemoryContextReset(scratch);
-	MemoryContextSwitchTo(scratch);
-	PG_TRY();
-	{
-		result = check_policies(t, key, image);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		result = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	result = value_attempt(check_policies, &row);
+	MemoryContextSwitchTo(old);
 	return result;
 }
 
 static bool
-check_policies(SyncTable *t, const Datum *key, Datum image)
+check_policies(void *arg)
 {
+	DeletedRow *row = arg;
+	SyncTable  *t = row->table;
 	Relation	rel = table_open(t->relid, AccessShareLock);
-	TupleTableSlot *slot = image_slot(t, rel, key, image);
+	TupleTableSlot *slot = image_slot(t, rel, row->key, row->image);
 	bool		is_permitted = false;
 	bool		is_restricted = false;
 	ListCell   *cell;

@@ -16,18 +16,17 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "registry/column_conversion.h"
 #include "registry/column_history.h"
 #include "registry/table_build.h"
 #include "registry/table_registry.h"
+#include "registry/row_key.h"
 #include "registry/table_version.h"
 #include "registry/value.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 const pg_uuid_t sync_schema_replica = {{
 		0x73, 0x63, 0x68, 0x65, 0x6d, 0x61, 0x80, 0x00,
@@ -77,6 +76,15 @@ struct TableVersion
 	Conversion **conversions;	/* [ncolumns], NULL: not asked for yet */
 };
 
+/* What convert_down takes and gives */
+typedef struct DownValue
+{
+	Conversion *conversion;
+	Datum		value;
+	bool		isnull;
+	DeltaValue *result;
+} DownValue;
+
 static const struct VersionNames *names_get(SyncTable *t, int version);
 static struct VersionNames *names_build(SyncTable *t, int nchanges,
 										const ColumnChange *changes, int version);
@@ -98,8 +106,7 @@ static void string_value(char *text, DeltaValue *result);
 static void null_value(DeltaValue *result);
 static void convert_down(Conversion *c, Datum value, bool isnull,
 						 DeltaValue *result);
-static bool try_convert_down(Conversion *c, Datum value, bool isnull,
-							 DeltaValue *result);
+static bool try_convert_down(void *arg);
 
 /* ----------
  * Names
@@ -118,6 +125,43 @@ table_version_open(SyncTable *t, int version)
 	v->names = names_get(t, version);
 	v->conversions = palloc0(Max(t->ncolumns, 1) * sizeof(Conversion *));
 	return v;
+}
+
+bool
+table_version_key(SyncTable *t, const TableVersion *version, const DeltaReader *reader,
+				  const DeltaChange *change, StringInfo buf)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	int			nestlevel;
+
+	if (t->nkeys != change->nkeys)
+		return false;
+	nestlevel = value_modes_begin();
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		bool		isnull = true;
+
+		for (int j = 0; j < change->nkeys && isnull; j++)
+		{
+			const DeltaName *given = &reader->columns[change->keys[j].column];
+			DeltaValue	value;
+
+			if (change->keys[j].value.kind == DELTA_NULL ||
+				table_version_column(t, version, given->data,
+									 given->len) != t->key[i])
+				continue;
+			table_version_up(t, version, t->key[i], &change->keys[j].value, &value);
+			key[i] = value_from_delta(&t->columns[t->key[i]], &value, &isnull);
+		}
+		if (isnull)
+		{
+			value_modes_end(nestlevel);
+			return false;
+		}
+	}
+	row_key_encode(buf, t, key);
+	value_modes_end(nestlevel);
+	return true;
 }
 
 bool
@@ -497,8 +541,13 @@ table_version_down(const SyncTable *t, const TableVersion *v, int column,
 	c = conversion_get(v, column);
 	if (c->nregistered == 0 && c->types[0].value_class != VALUE_JSON)
 		convert_down(c, value, isnull, result);
-	else if (!try_convert_down(c, value, isnull, result))
-		string_value(plain_text(present, value), result);
+	else
+	{
+		DownValue	down = {c, value, isnull, result};
+
+		if (!value_attempt(try_convert_down, &down))
+			string_value(plain_text(present, value), result);
+	}
 }
 
 static void
@@ -535,34 +584,14 @@ convert_down(Conversion *c, Datum value, bool isnull, DeltaValue *result)
 	value_to_delta(&c->types[0], value, isnull, result);
 }
 
-/* The same in a subtransaction; false where an error says that it cannot be done. */
+/* value_attempt: convert_down */
 static bool
-try_convert_down(Conversion *c, Datum value, bool isnull, DeltaValue *result)
+try_convert_down(void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool is_done = true;
+	DownValue  *down = arg;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		convert_down(c, value, isnull, result);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		is_done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return is_done;
+	convert_down(down->conversion, down->value, down->isnull, down->result);
+	return true;
 }
 
 /* ---- by text ---- */

@@ -68,4 +68,13 @@ extern void table_version_up(const SyncTable *t, const TableVersion *v, int colu
 extern void table_version_down(const SyncTable *t, const TableVersion *v, int column,
 							   Datum value, bool isnull, DeltaValue *result);
 
+/*
+ * Append the key (row_key.h) of a change made at the version, which reader has just
+ * read; false where it does not name all of the key's columns.  Raises as
+ * table_version_up does, and what the columns' types say of a value they refuse.
+ */
+extern bool table_version_key(SyncTable *t, const TableVersion *version,
+							  const DeltaReader *reader,
+							  const DeltaChange *change, StringInfo buf);
+
 #endif							/* OFFLINE_SYNC_TABLE_VERSION_H */

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -28,6 +29,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/pg_locale.h"
+#include "utils/resowner.h"
 #include "utils/xml.h"
 
 #define SAFE_SEARCH_PATH	"pg_catalog, pg_temp"
@@ -39,6 +41,7 @@ static char *orset_to_json(Datum value);
 static bool json_is_as_sent(SyncColumn *column, const DeltaValue *sent,
 							Datum stored);
 static bool orset_is_as_sent(const DeltaValue *sent, Datum stored);
+static bool is_about_value(int sqlerrcode);
 static bool same_bytes(const char *a, int alen, const char *b, int blen);
 
 /*
@@ -311,7 +314,37 @@ same_bytes(const char *a, int alen, const char *b, int blen)
 }
 
 bool
-value_error_is_about_value(int sqlerrcode)
+value_attempt(bool (*attempt) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool result = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		result = attempt(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (!is_about_value(geterrcode()))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		result = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+/* Does an error say that a value is not acceptable? */
+static bool
+is_about_value(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{

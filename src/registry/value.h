@@ -42,8 +42,12 @@ extern char *value_to_text(SyncColumn *column, Datum value);
 extern bool value_is_as_sent(SyncColumn *column, const DeltaValue *sent,
 							 Datum stored, bool isnull);
 
-/* Does an error, caught in a subtransaction, say that a value is not acceptable,
- * rather than that the server is in trouble? */
-extern bool value_error_is_about_value(int sqlerrcode);
+/*
+ * attempt(arg) in a subtransaction, in the caller's memory context.  False where it
+ * returns false, and where an error says that a value is not acceptable: then what it
+ * did to the database is undone.  An error that says that the server is in trouble is
+ * thrown on.
+ */
+extern bool value_attempt(bool (*attempt) (void *arg), void *arg);
 
 #endif							/* OFFLINE_SYNC_VALUE_H */

@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -31,7 +30,6 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -350,45 +348,37 @@ set_last(BaseScan *scan, const Datum *key)
 	scan->has_last = true;
 }
 
+/* What a scope is in its column's type */
+typedef struct ScopeValue
+{
+	SyncColumn *column;
+	const char *scope;
+	Datum		value;
+} ScopeValue;
+
+/* value_attempt: NULL is no scope */
+static bool
+try_scope(void *arg)
+{
+	ScopeValue *s = arg;
+	bool		isnull;
+
+	s->value = text_to_value(s->column, pstrdup(s->scope), &isnull);
+	return !isnull;
+}
+
 /* The scope in its column's type; false where no value of the type is that. */
 static bool
 scope_to_value(SyncColumn *column, const char *scope, Datum *value)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool is_valid = false;
-	volatile Datum result = (Datum) 0;
+	ScopeValue	s = {column, scope, (Datum) 0};
 
 	if (column->type == TEXTOID)
-	{
-		*value = CStringGetTextDatum(scope);
-		return true;
-	}
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		bool		isnull;
-
-		result = text_to_value(column, pstrdup(scope), &isnull);
-		is_valid = !isnull;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		is_valid = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	*value = result;
-	return is_valid;
+		s.value = CStringGetTextDatum(scope);
+	else if (!value_attempt(try_scope, &s))
+		return false;
+	*value = s.value;
+	return true;
 }
 
 static Datum

@@ -24,7 +24,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "audit/waiting.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -33,7 +32,18 @@
 #include "registry/value.h"
 #include "serve/serve.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
+
+/* What read_refs and change_key take and give, for value_attempt */
+typedef struct PushAttempt
+{
+	ServePage  *page;
+	ServePush  *push;
+	const DeltaData *delta;
+	const DeltaReader *reader;
+	const DeltaChange *change;
+	StringInfo	buf;
+	int32		table_id;
+} PushAttempt;
 
 static ServePush *add_push(ServePage *page, int *max);
 static void load_late_changes(ServePage *page, int *max);
@@ -48,10 +58,9 @@ static void add_change_ref(ServePage *page, ServePush *push,
 static bool change_key(ServePage *page, const DeltaReader *reader,
 					   const DeltaChange *change, StringInfo buf,
 					   int32 *table_id);
-static bool try_change_key(ServePage *page, const DeltaReader *reader,
-						   const DeltaChange *change, StringInfo buf,
-						   int32 *table_id);
-static bool read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
+static bool try_change_key(void *arg);
+static bool try_refs(void *arg);
+static void read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
 					  bool is_careful);
 
 /*
@@ -297,9 +306,11 @@ serve_push_read(ServePage *page, ServePush *push)
 		journal = journal_find(&page->device, push->last_seq, page->snapshot);
 	if (journal != NULL)
 	{
+		PushAttempt attempt = {page, push, journal->delta};
+
 		page->push_bytes += VARSIZE_ANY(journal->delta);
-		if (!read_refs(page, push, journal->delta, false))
-			(void) read_refs(page, push, journal->delta, true);
+		if (!value_attempt(try_refs, &attempt))
+			read_refs(page, push, journal->delta, true);
 		if (push->nrefs > 1)
 			qsort(push->refs, push->nrefs, sizeof(RowRef), compare_refs);
 		pfree(journal->delta);
@@ -310,57 +321,39 @@ serve_push_read(ServePage *page, ServePush *push)
 /*
  * Fill in rows and refs.  A key that its column's type does not accept belongs
  * to no row; to find out costs a subtransaction, so first all changes are tried
- * in one, and only if that fails (false) each is, carefully, in its own.
+ * in one, and only if that fails each is, carefully, in its own.
  */
 static bool
+try_refs(void *arg)
+{
+	PushAttempt *a = arg;
+
+	read_refs(a->page, a->push, a->delta, false);
+	return true;
+}
+
+static void
 read_refs(ServePage *page, ServePush *push, const DeltaData *delta,
 		  bool is_careful)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool is_complete = true;
+	DeltaReader reader;
+	DeltaChange change;
 
-	if (!is_careful)
-		BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	delta_reader_init(&reader, delta);
+	push->rows = row_set_create();
+	push->inserted = row_set_create();
+	push->nrefs = 0;
+	if (push->refs == NULL)
+		push->refs = MemoryContextAllocHuge(CurrentMemoryContext,
+											Max(reader.header.nchanges, 1) *
+											sizeof(RowRef));
+	while (delta_reader_next(&reader, &change))
 	{
-		DeltaReader reader;
-		DeltaChange change;
-
-		delta_reader_init(&reader, delta);
-		push->rows = row_set_create();
-		push->inserted = row_set_create();
-		push->nrefs = 0;
-		if (push->refs == NULL)
-			push->refs = MemoryContextAllocHuge(context,
-												Max(reader.header.nchanges, 1) *
-												sizeof(RowRef));
-		while (delta_reader_next(&reader, &change))
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (change.table >= 0 && change.seq >= push->first_seq &&
-				change.seq <= push->last_seq)
-				add_change_ref(page, push, &reader, &change, is_careful);
-		}
-		if (!is_careful)
-			ReleaseCurrentSubTransaction();
+		CHECK_FOR_INTERRUPTS();
+		if (change.table >= 0 && change.seq >= push->first_seq &&
+			change.seq <= push->last_seq)
+			add_change_ref(page, push, &reader, &change, is_careful);
 	}
-	PG_CATCH();
-	{
-		if (is_careful)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		is_complete = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return is_complete;
 }
 
 static void
@@ -374,9 +367,15 @@ add_change_ref(ServePage *page, ServePush *push, const DeltaReader *reader,
 
 	MemoryContextReset(page->push_context);
 	initStringInfo(&buf);
-	is_valid = is_careful ?
-		try_change_key(page, reader, change, &buf, &row.table_id) :
-		change_key(page, reader, change, &buf, &row.table_id);
+	if (is_careful)
+	{
+		PushAttempt attempt = {page, push, NULL, reader, change, &buf, 0};
+
+		is_valid = value_attempt(try_change_key, &attempt);
+		row.table_id = attempt.table_id;
+	}
+	else
+		is_valid = change_key(page, reader, change, &buf, &row.table_id);
 	MemoryContextSwitchTo(old);
 	row.key = buf.data;
 	row.keylen = buf.len;
@@ -400,8 +399,6 @@ change_key(ServePage *page, const DeltaReader *reader,
 	const DeltaName *name = &reader->tables[change->table];
 	SyncTable  *t = sync_table_by_name(name->data, name->len);
 	TableVersion *version;
-	Datum		key[INDEX_MAX_KEYS];
-	int			nestlevel;
 
 	if (t == NULL || t->nkeys != change->nkeys)
 		return false;
@@ -409,65 +406,16 @@ change_key(ServePage *page, const DeltaReader *reader,
 	version = table_version_open(t, reader->header.schema_version != 0 ?
 								 reader->header.schema_version :
 								 page->device_version);
-
-	nestlevel = value_modes_begin();
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		SyncColumn *column = &t->columns[t->key[i]];
-		bool		isnull = true;
-
-		for (int j = 0; j < change->nkeys && isnull; j++)
-		{
-			const DeltaName *given = &reader->columns[change->keys[j].column];
-			DeltaValue	value;
-
-			if (change->keys[j].value.kind == DELTA_NULL ||
-				table_version_column(t, version, given->data,
-									 given->len) != t->key[i])
-				continue;
-			table_version_up(t, version, t->key[i], &change->keys[j].value, &value);
-			key[i] = value_from_delta(column, &value, &isnull);
-		}
-		if (isnull)
-		{
-			value_modes_end(nestlevel);
-			return false;
-		}
-	}
-	row_key_encode(buf, t, key);
-	value_modes_end(nestlevel);
-	return true;
+	return table_version_key(t, version, reader, change, buf);
 }
 
-/* The same in a subtransaction; false also where the key is not acceptable. */
+/* value_attempt: false also where the key is not acceptable */
 static bool
-try_change_key(ServePage *page, const DeltaReader *reader,
-			   const DeltaChange *change, StringInfo buf, int32 *table_id)
+try_change_key(void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool is_valid = false;
+	PushAttempt *a = arg;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		is_valid = change_key(page, reader, change, buf, table_id);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!value_error_is_about_value(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		is_valid = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return is_valid;
+	return change_key(a->page, a->reader, a->change, a->buf, &a->table_id);
 }
 
 static int
