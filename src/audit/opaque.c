@@ -18,6 +18,7 @@
 #include "common/sha2.h"
 #include "compat.h"
 #include "fmgr.h"
+#include "types/uuid_text.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -25,7 +26,6 @@
 
 PG_FUNCTION_INFO_V1(sync_mask_changes);
 
-static int	hex_digit(char c);
 static int	decode_hex(char *bytes, const char *text, int len);
 static int	decode_escaped(char *bytes, const char *text, int len);
 static void append_value(StringInfo buf, JsonbValue *value);
@@ -66,18 +66,6 @@ opaque_append_text(StringInfo buf, const char *text, int len)
 	else
 		opaque_append(buf, bytes, nbytes);
 	pfree(bytes);
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 /* As byteain reads it, without its errors: -1 for what it would refuse. */

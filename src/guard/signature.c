@@ -25,6 +25,7 @@
 #include "guard/signature.h"
 #include "miscadmin.h"
 #include "registry/device_row.h"
+#include "types/uuid_text.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
@@ -36,7 +37,6 @@
 static bool set_problem(SealProblem *problem, const char *reason, int sqlstate,
 						const char *message);
 static bool decode_signature(const char *text, unsigned char *signature);
-static int	hex_digit(char c);
 static int	base64_digit(char c);
 static bool is_signed_by(const unsigned char *key, const unsigned char *signature,
 						 const StringInfoData *bytes);
@@ -135,18 +135,6 @@ decode_signature(const char *text, unsigned char *signature)
 	}
 	Assert(n == SIGNATURE_SIZE);
 	return bits == 0;
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 static int

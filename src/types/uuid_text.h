@@ -16,8 +16,9 @@
 
 #define UUID_TEXT_LEN		36	/* canonical form, without a terminator */
 
+/* The value of a hex digit of either case, or -1. */
 static inline int
-uuid_text_digit(unsigned char c)
+hex_digit(unsigned char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -43,8 +44,8 @@ uuid_text_parse(const char *str, int len, pg_uuid_t *uuid)
 		int			high,
 					low;
 
-		if (end - str < 2 || (high = uuid_text_digit(str[0])) < 0 ||
-			(low = uuid_text_digit(str[1])) < 0)
+		if (end - str < 2 || (high = hex_digit(str[0])) < 0 ||
+			(low = hex_digit(str[1])) < 0)
 			return false;
 		uuid->data[i] = (unsigned char) (high << 4 | low);
 		str += 2;
