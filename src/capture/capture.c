@@ -276,6 +276,8 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	{
 		RowClock   *old_clock = captured_row_clock(cr, old_slot);
 
+		write_set_note_other(cr->table->table_id, new_name.key.data,
+							 new_name.key.len);
 		clock = fresh_clock(cr, &row, row_clock_max_hlc(old_clock));
 		bury_row(cr, old_slot, &old_name, old_clock);
 	}

@@ -39,6 +39,8 @@ typedef struct WriteEntry
 static MemoryContext write_context = NULL;	/* NULL: nothing is announced */
 static HTAB *writes = NULL;
 static int	deepest_level = 0;	/* of all announcements */
+static WriteSetWatcher watch_function = NULL;
+static void *watch_arg = NULL;
 
 static void write_set_init(void);
 static uint32 write_key_hash(const void *key, Size size);
@@ -83,15 +85,31 @@ PlannedWrite *
 write_set_take(int32 table_id, const char *key, int keylen, bool is_delete)
 {
 	WriteKey	lookup = {table_id, is_delete, keylen, key};
-	WriteEntry *entry;
+	WriteEntry *entry = NULL;
 
-	if (writes == NULL)
-		return NULL;
-	entry = hash_search(writes, &lookup, HASH_FIND, NULL);
+	if (writes != NULL)
+		entry = hash_search(writes, &lookup, HASH_FIND, NULL);
 	if (entry == NULL || entry->write.is_taken)
+	{
+		write_set_note_other(table_id, key, keylen);
 		return NULL;
+	}
 	entry->write.is_taken = true;
 	return &entry->write;
+}
+
+void
+write_set_note_other(int32 table_id, const char *key, int keylen)
+{
+	if (watch_function != NULL)
+		watch_function(watch_arg, table_id, key, keylen);
+}
+
+void
+write_set_watch(WriteSetWatcher watcher, void *arg)
+{
+	watch_function = watcher;
+	watch_arg = arg;
 }
 
 bool

@@ -7,8 +7,8 @@
  * An apply announces each row that its next statement writes; the trigger takes the
  * announcement when it meets the row, once.  Whatever else is written meanwhile
  * (cascades, users' triggers, the same row again) is not announced and so is the
- * node's own write.  State is local to the backend and gone at the end or abort
- * of the subtransaction that announced it.
+ * node's own write; an apply may watch for it.  State is local to the backend and
+ * gone at the end or abort of the subtransaction that announced it.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,6 +40,18 @@ extern PlannedWrite *write_set_add(int32 table_id, const char *key, int keylen,
  * NULL. is_delete must match. */
 extern PlannedWrite *write_set_take(int32 table_id, const char *key, int keylen,
 									bool is_delete);
+
+/* Tell who watches of a row that is written without announcement, as
+ * write_set_take() does where it finds none. */
+extern void write_set_note_other(int32 table_id, const char *key, int keylen);
+
+/*
+ * Have a function called for each row that is written without announcement; NULL:
+ * for none.  It is called by the row's trigger, in memory that is short-lived.
+ */
+typedef void (*WriteSetWatcher) (void *arg, int32 table_id, const char *key,
+								 int keylen);
+extern void write_set_watch(WriteSetWatcher watcher, void *arg);
 
 /* Is nothing announced? */
 extern bool write_set_is_empty(void);

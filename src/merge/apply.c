@@ -568,6 +568,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 
 	MemoryContextReset(state->batch_context);
 	state->custom_calls = NIL;
+	state->stale_rows = state->reread_rows = NIL;
 	state->failed_change = -1;
 	state->segment = from;
 	state->met_race = false;
@@ -593,6 +594,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	}
 	PG_CATCH();
 	{
+		write_set_watch(NULL, NULL);
 		MemoryContextSwitchTo(state->context);
 		*error = CopyErrorData();
 		FlushErrorState();
@@ -648,7 +650,9 @@ run_segments(ApplyState *state, int from, int to)
 		if (from < intent)
 		{
 			apply_read_rows(state, from, intent);
+			apply_watch_side_writes(state);
 			apply_decide(state, from, intent);
+			write_set_watch(NULL, NULL);
 			apply_close_tables(state);
 			rows = lappend(rows, state->rows);
 		}

@@ -16,6 +16,7 @@
  *	  apply_life.c		what deletes and updates know of each other
  *	  apply_image.c		the images of deleted rows
  *	  apply_write.c		write what was decided
+ *	  apply_side.c		what those writes set off
  *	  apply_intent.c	call the handlers of intents
  *	  apply_defer.c		changes that have to wait for another row
  *	  apply_missing.c	which rows are missing
@@ -161,6 +162,10 @@ typedef struct ApplyRow
 	Datum	   *key;
 	bool		exists;			/* in the table, as of the last write */
 	ItemPointerData tid;		/* where, if the table is accessed directly */
+	Bitmapset  *columns;		/* those that were read; shared */
+	bool		is_side_written;	/* what this apply's writes set off wrote it */
+	bool		is_stale;		/* ... since its clock was read, ... */
+	bool		is_to_reread;	/* ... since it was read */
 	bool		is_alive;		/* after the decisions so far */
 	bool		has_tombstone;
 	bool		is_hidden;		/* by row security: the row, or what was
@@ -332,6 +337,13 @@ typedef struct ApplyState
 
 	List	   *opened;			/* of OpenTable */
 	Size		noted_bytes;	/* of values that changes met, for the audit */
+
+	/* what writes set off */
+	HTAB	   *side_writes;	/* RowRef: rows written by it; NULL: none */
+	bool		is_side_full;	/* ... and more of them */
+	Hlc			side_began;		/* before the first one */
+	List	   *stale_rows;		/* of the batch's rows: the stale ones, ... */
+	List	   *reread_rows;	/* ... and those to be read again */
 
 	HTAB	   *touched;		/* RowRef -> TouchedRow */
 	bool		any_triggers;	/* of users, on any table touched */
@@ -512,6 +524,9 @@ extern void apply_read_rows(ApplyState *state, int first, int last);
 
 extern ApplyRow *apply_find_row(ApplyState *state, const RowRef *ref);
 
+/* Read rows of the batch anew, which nothing is to be written to; sorts them. */
+extern void apply_reread_rows(ApplyState *state, ApplyRow **rows, int nrows);
+
 /* qsort order of ApplyRow pointers: (table id, key bytes) */
 extern int	apply_compare_rows(const void *a, const void *b);
 
@@ -662,6 +677,21 @@ extern bool apply_may_update_cells(const ApplyChange *change);
 
 /* Write the pending actions of all rows of the batch. */
 extern void apply_write(ApplyState *state);
+
+/* ---- apply_side.c ---- */
+
+/* Watch for what the batch's writes set off.  write_set_watch(NULL, NULL) ends it. */
+extern void apply_watch_side_writes(ApplyState *state);
+
+/* Did it write the row?  Was it this stamp's write? */
+extern bool apply_is_side_written(const ApplyState *state, const RowRef *ref);
+extern bool apply_side_wrote(const ApplyState *state, const ApplyRow *row,
+							 const Stamp *stamp);
+
+/* Look again at the batch's rows that it wrote: at those that are still to be
+ * updated; at all others, once nothing is to be written. */
+extern void apply_refresh_clocks(ApplyState *state);
+extern void apply_refresh_rows(ApplyState *state);
 
 /* ---- apply_intent.c ---- */
 

@@ -68,6 +68,7 @@ apply_decide(ApplyState *state, int first, int last)
 			/* users' triggers run under the caller's settings */
 			value_modes_end(state->value_modes);
 			apply_write(state);
+			apply_refresh_rows(state);
 			state->value_modes = value_modes_begin();
 		}
 		note_pending(state, row);

@@ -22,6 +22,8 @@
 #include "log/node.h"
 #include "merge/apply.h"
 
+static bool delete_is_seen(ApplyState *state, const ApplyRow *row,
+						   const Stamp *stamp);
 static const Stamp *latest_delete(const ApplyRow *row);
 static bool columns_are_seen(ApplyState *state, const ApplyRow *row);
 static void touch(ApplyChange *change, ApplyRow *row);
@@ -33,13 +35,19 @@ apply_floor_is_seen(ApplyState *state, const ApplyRow *row)
 	if (row->clock == NULL || row->clock->nfloor == 0)
 		return true;
 	if (row->table->rules.on_delete == ON_DELETE_LWW)
-		return apply_write_is_seen(state, latest_delete(row));
+		return delete_is_seen(state, row, latest_delete(row));
 	for (int i = 0; i < row->clock->nfloor; i++)
 	{
-		if (!apply_write_is_seen(state, &row->clock->floor[i]))
+		if (!delete_is_seen(state, row, &row->clock->floor[i]))
 			return false;
 	}
 	return true;
+}
+
+static bool
+delete_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
+{
+	return apply_side_wrote(state, row, stamp) || apply_write_is_seen(state, stamp);
 }
 
 /* Had it seen every write of a row that lives? */

@@ -287,6 +287,7 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 		row->device_deleted || row->is_news || row->by_intent ||
 		!apply_may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
+		apply_is_side_written(state, &row->ref) ||
 		(row->was_written && table->has_generated) ||
 		(row->was_written && table_version_has_retyped(row->version)) ||
 		(row->was_inserted &&

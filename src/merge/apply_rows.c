@@ -59,6 +59,8 @@ static void read_tombstones(TableRows *work);
 static bool is_hidden(ApplyState *state, const ApplyRow *row,
 					  const Tombstone *tombstone);
 static void lock_dead(TableRows *work);
+static void forget_row(ApplyRow *row);
+static void forget_merged(ApplyRow *row, const RowClock *before);
 
 uint32
 apply_row_hash(const void *key, Size keysize)
@@ -142,10 +144,76 @@ apply_read_rows(ApplyState *state, int first, int last)
 		if (work.table->scope_column >= 0 &&
 			!work.table->columns[work.table->scope_column].is_key)
 			work.columns = bms_add_member(work.columns, work.table->scope_column);
+		for (int i = 0; i < work.nrows; i++)
+			work.rows[i]->columns = work.columns;
 		read_table(&work);
 		read_tombstones(&work);
 		if (work.table->rules.on_delete == ON_DELETE_LWW)
 			lock_dead(&work);
+	}
+}
+
+void
+apply_reread_rows(ApplyState *state, ApplyRow **rows, int nrows)
+{
+	merge_sort(rows, nrows, sizeof(ApplyRow *), apply_compare_rows);
+	for (int start = 0, end; start < nrows; start = end)
+	{
+		TableRows	work = {state, rows[start]->table, rows + start, 0,
+		rows[start]->columns};
+		RowClock  **clocks;
+		bool	   *was_news;
+
+		for (end = start; end < nrows && rows[end]->table == work.table; end++)
+			work.nrows++;
+		clocks = palloc(work.nrows * sizeof(RowClock *));
+		was_news = palloc(work.nrows * sizeof(bool));
+		for (int i = 0; i < work.nrows; i++)
+		{
+			clocks[i] = work.rows[i]->clock;
+			was_news[i] = work.rows[i]->is_news;
+			forget_row(work.rows[i]);
+		}
+		read_table(&work);
+		read_tombstones(&work);
+		for (int i = 0; i < work.nrows; i++)
+		{
+			forget_merged(work.rows[i], clocks[i]);
+			work.rows[i]->is_news |= was_news[i];
+		}
+	}
+}
+
+/* Forget what was read of a row. */
+static void
+forget_row(ApplyRow *row)
+{
+	row->exists = row->is_alive = false;
+	row->has_tombstone = row->is_hidden = false;
+	row->is_scope_seen = row->is_news = false;
+	row->clock = NULL;
+	row->scope = NULL;
+	row->image = (Datum) 0;
+	row->image_isnull = row->image_is_new = false;
+	row->image_columns = NULL;
+	memset(row->values, 0, row->table->ncolumns * sizeof(Datum));
+	memset(row->isnull, true, row->table->ncolumns * sizeof(bool));
+	row->sets = NULL;
+	row->objects = NULL;
+}
+
+/* Merged cells that were written since hold what the device does not know. */
+static void
+forget_merged(ApplyRow *row, const RowClock *before)
+{
+	for (int i = -1; (i = bms_next_member(row->merged, i)) >= 0;)
+	{
+		int			id = row->table->columns[i].column_id;
+		const Stamp *old = before == NULL ? NULL : row_clock_get(before, id);
+		const Stamp *now = row->clock == NULL ? NULL : row_clock_get(row->clock, id);
+
+		if (old == NULL || now == NULL || !stamp_equal(old, now))
+			row->merged = bms_del_member(row->merged, i);
 	}
 }
 
@@ -206,6 +274,7 @@ make_row(ApplyState *state, ApplyChange *change)
 			   sizeof(ApplyRow) - sizeof(RowRef));
 		row->table = table;
 		row->key = change->key;
+		row->is_side_written = apply_is_side_written(state, &row->ref);
 		row->values = palloc0(table->ncolumns * sizeof(Datum));
 		row->isnull = palloc(table->ncolumns * sizeof(bool));
 		memset(row->isnull, true, table->ncolumns * sizeof(bool));

@@ -207,7 +207,8 @@ apply_stamp_is_seen(ApplyState *state, const ApplyRow *row, const Stamp *stamp)
 {
 	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return true;
-	return row->is_scope_seen && apply_write_is_seen(state, stamp);
+	return row->is_scope_seen &&
+		(apply_side_wrote(state, row, stamp) || apply_write_is_seen(state, stamp));
 }
 
 /* As far as its position goes.  */

@@ -78,6 +78,8 @@ apply_write(ApplyState *state)
 		}
 		if (rows[start]->action == ROW_INSERT || rows[start]->action == ROW_UPDATE)
 			write_rows(state, rows[start]->action, rows + start, end - start);
+		if (state->stale_rows != NIL)
+			apply_refresh_clocks(state);
 	}
 
 	merge_sort(rows, n, sizeof(ApplyRow *), compare_for_delete);
@@ -96,8 +98,10 @@ apply_write(ApplyState *state)
 	for (int i = 0; i < n; i++)
 	{
 		if (rows[i]->action == ROW_BURY)
+		{
 			bury(state, rows[i]);
-		settle(rows[i]);
+			settle(rows[i]);
+		}
 	}
 	state->pending_deletes = NIL;
 }
@@ -117,6 +121,8 @@ write_rows(ApplyState *state, RowAction action, ApplyRow **rows, int nrows)
 		write_directly(state, direct, action, rows, nrows);
 	else
 		write_by_statement(state, action, rows, nrows);
+	for (int i = 0; i < nrows; i++)
+		settle(rows[i]);
 }
 
 /*
