@@ -59,6 +59,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION sync_enable_table(regclass, name, jsonb, jsonb)
 IS 'keep a table in sync with devices; for its owner';
 
+CREATE FUNCTION sync_set_table_options(relation regclass, options jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'sync_set_table_options'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_set_table_options(regclass, jsonb)
+IS 'change the options named, of those that sync_enable_table() takes, from now on; for the table''s owner';
+
 CREATE FUNCTION sync_disable_table(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'sync_disable_table'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

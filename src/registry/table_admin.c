@@ -36,6 +36,7 @@
 #include "utils/xid8.h"
 
 PG_FUNCTION_INFO_V1(sync_enable_table);
+PG_FUNCTION_INFO_V1(sync_set_table_options);
 PG_FUNCTION_INFO_V1(sync_disable_table);
 
 static void check_owner(Oid relid);
@@ -47,7 +48,8 @@ static void register_table(int32 table_id, Relation rel, AttrNumber scope,
 static int32 register_columns(int32 table_id, Relation rel, AttrNumber scope,
 							  int *ncolumns);
 static void log_event(int32 table_id);
-static void execute(const char *query, int nargs, Oid *types, Datum *values);
+static void execute(const char *query, int nargs, Oid *types, Datum *values,
+					const char *nulls);
 
 /*
  * sync_enable_table(relation regclass, scope name, policies jsonb, options jsonb)
@@ -61,7 +63,7 @@ sync_enable_table(PG_FUNCTION_ARGS)
 	char	   *scope = PG_ARGISNULL(1) ? NULL : NameStr(*PG_GETARG_NAME(1));
 	TablePolicy *policies;
 	int			npolicies;
-	TableOptions options;
+	TableOptions options = {NULL, "delete_wins", "merge", "relaxed", "outcomes"};
 	Relation	rel;
 	AttrNumber	scope_attribute = InvalidAttrNumber;
 	SyncTable  *t;
@@ -101,6 +103,61 @@ sync_enable_table(PG_FUNCTION_ARGS)
 }
 
 /*
+ * sync_set_table_options(relation regclass, options jsonb)
+ *
+ * Options that are not named stay as they are.  They hold for what is written and
+ * pushed from then on.
+ */
+Datum
+sync_set_table_options(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	TableOptions options = {NULL, NULL, NULL, NULL, NULL};
+	const SyncTable *t;
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[5];
+	char		nulls[5];
+	char	   *given[4];
+	StateUser	saved;
+
+	PreventCommandIfReadOnly("sync_set_table_options()");
+	PreventCommandDuringRecovery("sync_set_table_options()");
+	table_options_parse(PG_GETARG_JSONB_P(1), &options);
+
+	/* writers of the table finish before the rules change */
+	relation_close(sync_table_open_own(relid, ShareRowExclusiveLock), NoLock);
+	t = sync_table_enabled(relid);
+	if (options.wire_name != NULL && strcmp(options.wire_name, t->wire_name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot change the option \"name\" of table \"%s\"",
+						t->table_name),
+				 errdetail("Devices know the table as \"%s\".", t->wire_name)));
+
+	given[0] = options.on_delete;
+	given[1] = options.mode;
+	given[2] = options.consistency;
+	given[3] = options.audit;
+	values[0] = Int32GetDatum(t->table_id);
+	nulls[0] = ' ';
+	for (int i = 0; i < lengthof(given); i++)
+	{
+		nulls[i + 1] = given[i] == NULL ? 'n' : ' ';
+		values[i + 1] = given[i] == NULL ? (Datum) 0 : CStringGetTextDatum(given[i]);
+	}
+	SPI_connect();
+	state_become_owner(&saved);
+	execute("UPDATE offline_sync.tracked_table SET on_delete = coalesce($2, on_delete),"
+			" mode = coalesce($3, mode), consistency = coalesce($4, consistency),"
+			" audit = coalesce($5, audit) WHERE table_id = $1",
+			lengthof(values), types, values, nulls);
+	state_restore_user(&saved);
+	SPI_finish();
+	sync_table_invalidate(relid);
+	PG_RETURN_VOID();
+}
+
+/*
  * sync_disable_table(relation regclass)
  *
  * The application's data stays; devices are not told, their next pushes to the
@@ -127,9 +184,9 @@ sync_disable_table(PG_FUNCTION_ARGS)
 	SPI_connect();
 	state_become_owner(&saved);
 	execute("UPDATE offline_sync.tracked_table SET is_enabled = false"
-			" WHERE table_id = $1", 1, types, values);
+			" WHERE table_id = $1", 1, types, values, NULL);
 	execute("DELETE FROM offline_sync.tombstone WHERE table_id = $1",
-			1, types, values);
+			1, types, values, NULL);
 	state_restore_user(&saved);
 	SPI_finish();
 	sync_table_invalidate(relid);
@@ -253,7 +310,7 @@ register_table(int32 table_id, Relation rel, AttrNumber scope,
 			"  enabled_hlc, enabled_columns, enabled_at)"
 			" VALUES ($1, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11,"
 			"  $12, $13, $14)",
-			lengthof(types), types, values);
+			lengthof(types), types, values, NULL);
 	state_restore_user(&saved);
 	SPI_finish();
 }
@@ -314,9 +371,9 @@ sync_table_enabled(Oid relid)
 
 /* Run a statement on the state tables. */
 static void
-execute(const char *query, int nargs, Oid *types, Datum *values)
+execute(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	int			result = SPI_execute_with_args(query, nargs, types, values, NULL,
+	int			result = SPI_execute_with_args(query, nargs, types, values, nulls,
 											   false, 0);
 
 	if (result < 0)

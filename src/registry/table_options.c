@@ -42,11 +42,6 @@ table_options_parse(Jsonb *json, TableOptions *options)
 	JsonPair   *pairs = object_pairs(json, "options", &npairs);
 	int			i;
 
-	options->wire_name = NULL;
-	options->on_delete = "delete_wins";
-	options->mode = "merge";
-	options->consistency = "relaxed";
-	options->audit = "outcomes";
 	for (i = 0; i < npairs; i++)
 	{
 		if (strcmp(pairs[i].key, "on_delete") == 0)

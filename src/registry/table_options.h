@@ -28,8 +28,8 @@ typedef struct TablePolicy
 	SyncRule	rule;			/* both of them, parsed */
 } TablePolicy;
 
-/* {"on_delete": "delete_wins", ...}; NULL: all defaults.  22023 for what we do not
- * know. */
+/* {"on_delete": "delete_wins", ...}: sets what is named, the rest stays as it is; json
+ * may be NULL.  22023 for what we do not know. */
 extern void table_options_parse(Jsonb *json, TableOptions *options);
 
 /* {"column": "policy"} or {"column": {"policy": "policy", ...}}; palloc'd. */
