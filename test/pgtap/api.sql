@@ -160,7 +160,7 @@ SELECT is_empty($$
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
           sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta, sync_submission,
-          sync_enable_table, sync_disable_table, sync_set_policy, sync_mask_columns, sync_purge_row, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
+          sync_enable_table, sync_set_table_options, sync_disable_table, sync_set_policy, sync_mask_columns, sync_purge_row, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
     'no other function is for everybody');
