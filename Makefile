@@ -30,6 +30,7 @@ SQL_PARTS = $(wildcard \
 	src/merge/apply.sql \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
+	src/serve/digest.sql \
 	src/guard/access.sql \
 	src/guard/privacy.sql \
 	src/audit/row_status.sql \

@@ -45,7 +45,6 @@
 
 PG_FUNCTION_INFO_V1(sync_changes_since);
 
-static void check_schema_version(int version);
 static void set_versions(ServePage *page, const SyncDevice *device, int version,
 						 const VersionVector *since);
 static void page_init(ServePage *page, const pg_uuid_t *device, int budget);
@@ -101,18 +100,11 @@ sync_changes_since(PG_FUNCTION_ARGS)
 				 errmsg("max_changes must be at least 1, not %d", max_changes)));
 	device = sync_device_get(PG_GETARG_UUID_P(0), false);
 	if (!PG_ARGISNULL(4))
-		check_schema_version(schema_version);
+		serve_check_version(schema_version);
 	token = PG_ARGISNULL(3) ? serve_token_create() :
 		serve_token_parse(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 
-	page_init(&page, PG_GETARG_UUID_P(0), max_changes);
-	page.device_class = device->device_class;
-	page.class_event.node = device->class_node;
-	page.class_event.xid = device->class_xid;
-	set_versions(&page, device, schema_version, since);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	page_load(&page);
+	serve_begin(&page, device, schema_version, since, max_changes);
 	header.to = since;
 	if (device->is_revoked)
 		serve_revoked_device(&page);
@@ -132,8 +124,22 @@ sync_changes_since(PG_FUNCTION_ARGS)
 	PG_RETURN_DELTA_P(result);
 }
 
-static void
-check_schema_version(int version)
+void
+serve_begin(ServePage *page, const SyncDevice *device, int schema_version,
+			const VersionVector *since, int budget)
+{
+	page_init(page, &device->uuid, budget);
+	page->device_class = device->device_class;
+	page->class_event.node = device->class_node;
+	page->class_event.xid = device->class_xid;
+	set_versions(page, device, schema_version, since);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	page_load(page);
+}
+
+void
+serve_check_version(int version)
 {
 	if (version < 1)
 		ereport(ERROR,

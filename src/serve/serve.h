@@ -151,6 +151,17 @@ typedef struct ServePage
 
 /* ---- serve.c ---- */
 
+/*
+ * Begin a page for a device: what there is, as the active snapshot sees it.
+ * schema_version 0: the one that the device declared last.  Connects to SPI; who
+ * called finishes that, unregisters the snapshot and deletes the context.
+ */
+extern void serve_begin(ServePage *page, const SyncDevice *device, int schema_version,
+						const VersionVector *since, int budget);
+
+/* Raises 22023, or 0A000 for a version that is not known here. */
+extern void serve_check_version(int version);
+
 /* Is this position covered by since or done? */
 extern bool serve_event_is_done(const ServePage *page, const pg_uuid_t *node,
 								uint64 xid);
@@ -244,6 +255,16 @@ extern ServeToken *serve_token_parse(const char *str);
 extern bool serve_base(ServePage *page, ServeToken *token);
 extern bool serve_base_needs(ServePage *page, SyncTable *table,
 							 const SyncDeviceScope *scope);
+
+/*
+ * "SELECT t.<clock>, t.<key columns>, t.<fetched columns> FROM ... t WHERE t.<scope> =
+ * $1"; the WHERE and its parameter only where the table has a scope column.
+ */
+extern void serve_append_select(StringInfo buf, const ServeTable *st, int *nargs,
+								Oid *argtypes);
+
+/* A scope in its column's type; false where no value of the type is that. */
+extern bool serve_scope_value(SyncColumn *column, const char *scope, Datum *value);
 
 /* ---- serve_log.c ---- */
 

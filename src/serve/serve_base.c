@@ -72,7 +72,6 @@ static bool serve_tuples(BaseScan *scan, SPITupleTable *tuptable);
 static void serve_tuple(BaseScan *scan, const Datum *values, const bool *isnull);
 static void set_last(BaseScan *scan, const Datum *key);
 static bool has_unmasked(ServePage *page, SyncTable *table);
-static bool scope_to_value(SyncColumn *column, const char *scope, Datum *value);
 static void token_place(ServeToken *token, BaseScan *scan);
 static void place_from_token(BaseScan *scan, const ServeToken *token);
 static Datum text_to_value(SyncColumn *column, char *text, bool *isnull);
@@ -210,7 +209,7 @@ scan_pair(ServePage *page, ServeToken *token, ServeTable *st, const char *scope)
 	scan.scope = scope;
 	scan.last = palloc(st->table->nkeys * sizeof(Datum));
 	if (st->table->scope_column >= 0 &&
-		!scope_to_value(&st->table->columns[st->table->scope_column], scope,
+		!serve_scope_value(&st->table->columns[st->table->scope_column], scope,
 						&scan.scope_value))
 		return true;
 	if (token->table_id == st->table->table_id &&
@@ -367,9 +366,8 @@ try_scope(void *arg)
 	return !isnull;
 }
 
-/* The scope in its column's type; false where no value of the type is that. */
-static bool
-scope_to_value(SyncColumn *column, const char *scope, Datum *value)
+bool
+serve_scope_value(SyncColumn *column, const char *scope, Datum *value)
 {
 	ScopeValue	s = {column, scope, (Datum) 0};
 
@@ -516,38 +514,12 @@ plan_text(BaseScan *scan, int *nargs, Oid *argtypes)
 {
 	SyncTable  *t = scan->st->table;
 	StringInfoData buf;
-	const char *separator = " WHERE ";
 
-	*nargs = 0;
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "SELECT t.%s", quote_identifier(SYNC_CLOCK_COLUMN));
-	for (int i = 0; i < t->nkeys; i++)
-		appendStringInfo(&buf, ", t.%s",
-						 quote_identifier(t->columns[t->key[i]].name));
-	for (int i = -1; (i = bms_next_member(scan->st->fetched, i)) >= 0;)
-		appendStringInfo(&buf, ", t.%s", quote_identifier(t->columns[i].name));
-
-	/* children by inheritance have keys of their own */
-	appendStringInfo(&buf, " FROM %s%s t",
-					 get_rel_relkind(t->relid) == RELKIND_PARTITIONED_TABLE ?
-					 "" : "ONLY ", t->qualified_name);
-
-	if (t->scope_column >= 0)
-	{
-		SyncColumn *column = &t->columns[t->scope_column];
-		TypeCacheEntry *type = lookup_type_cache(column->type, TYPECACHE_EQ_OPR);
-
-		argtypes[(*nargs)++] = column->type;
-		appendStringInfoString(&buf, separator);
-		separator = " AND ";
-		if (OidIsValid(type->eq_opr))
-			append_comparison(&buf, column, type->eq_opr, *nargs);
-		else
-			appendStringInfo(&buf, "$%d IS NOT NULL", *nargs);
-	}
+	serve_append_select(&buf, scan->st, nargs, argtypes);
 	if (scan->has_last)
 	{
-		appendStringInfoString(&buf, separator);
+		appendStringInfoString(&buf, *nargs > 0 ? " AND " : " WHERE ");
 		append_after_last(&buf, t, *nargs);
 		for (int i = 0; i < t->nkeys; i++)
 			argtypes[(*nargs)++] = t->columns[t->key[i]].type;
@@ -561,6 +533,38 @@ plan_text(BaseScan *scan, int *nargs, Oid *argtypes)
 	argtypes[(*nargs)++] = INT8OID;
 	appendStringInfo(&buf, " LIMIT $%d", *nargs);
 	return buf.data;
+}
+
+void
+serve_append_select(StringInfo buf, const ServeTable *st, int *nargs, Oid *argtypes)
+{
+	SyncTable  *t = st->table;
+
+	*nargs = 0;
+	appendStringInfo(buf, "SELECT t.%s", quote_identifier(SYNC_CLOCK_COLUMN));
+	for (int i = 0; i < t->nkeys; i++)
+		appendStringInfo(buf, ", t.%s",
+						 quote_identifier(t->columns[t->key[i]].name));
+	for (int i = -1; (i = bms_next_member(st->fetched, i)) >= 0;)
+		appendStringInfo(buf, ", t.%s", quote_identifier(t->columns[i].name));
+
+	/* children by inheritance have keys of their own */
+	appendStringInfo(buf, " FROM %s%s t",
+					 get_rel_relkind(t->relid) == RELKIND_PARTITIONED_TABLE ?
+					 "" : "ONLY ", t->qualified_name);
+
+	if (t->scope_column >= 0)
+	{
+		SyncColumn *column = &t->columns[t->scope_column];
+		TypeCacheEntry *type = lookup_type_cache(column->type, TYPECACHE_EQ_OPR);
+
+		argtypes[(*nargs)++] = column->type;
+		appendStringInfoString(buf, " WHERE ");
+		if (OidIsValid(type->eq_opr))
+			append_comparison(buf, column, type->eq_opr, *nargs);
+		else
+			appendStringInfo(buf, "$%d IS NOT NULL", *nargs);
+	}
 }
 
 /*

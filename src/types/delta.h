@@ -195,6 +195,11 @@ extern void delta_value_from_json(const char *json, int len, DeltaValue *value);
  * LIST): strings are quoted again, NULL must have been handled by the caller. */
 extern void delta_value_to_json(StringInfo buf, const DeltaValue *value);
 
+/* A value (not LIST) as it stands in a delta's JSON: wrapped in {"$json": } where it
+ * would not come back as it is.  delta_format_name: a name, or any string. */
+extern void delta_format_member(StringInfo buf, const DeltaValue *value);
+extern void delta_format_name(StringInfo buf, const char *name);
+
 /* The elements of a JSON array of strings (DELTA_JSON), or of a LIST, as a palloc'd LIST value,
  * sorted and unique.  False where it is anything else. */
 extern bool delta_value_to_list(const DeltaValue *value, DeltaValue *list);

@@ -177,6 +177,7 @@ static void format_vector(StringInfo buf, const VersionVector *vv,
 						  bool is_canonical);
 static void format_change(StringInfo buf, const DeltaReader *reader,
 						  const DeltaChange *change);
+static void format_member(StringInfo buf, const DeltaValue *value, int encoding);
 static void format_value(StringInfo buf, const DeltaValue *value);
 static void format_list(StringInfo buf, const DeltaValue *value);
 static void format_hlc(StringInfo buf, Hlc hlc);
@@ -1752,16 +1753,34 @@ delta_format_cells(StringInfo buf, const DeltaReader *reader,
 		first = false;
 		delta_format_string(buf, column->data, column->len);
 		appendStringInfoChar(buf, ':');
-		if (needs_wrapping(&cells[i].value, reader->encoding))
-		{
-			appendStringInfoString(buf, "{\"$json\":");
-			format_value(buf, &cells[i].value);
-			appendStringInfoChar(buf, '}');
-		}
-		else
-			format_value(buf, &cells[i].value);
+		format_member(buf, &cells[i].value, reader->encoding);
 	}
 	appendStringInfoChar(buf, '}');
+}
+
+void
+delta_format_member(StringInfo buf, const DeltaValue *value)
+{
+	format_member(buf, value, delta_server_encoding());
+}
+
+void
+delta_format_name(StringInfo buf, const char *name)
+{
+	delta_format_string(buf, name, strlen(name));
+}
+
+static void
+format_member(StringInfo buf, const DeltaValue *value, int encoding)
+{
+	if (needs_wrapping(value, encoding))
+	{
+		appendStringInfoString(buf, "{\"$json\":");
+		format_value(buf, value);
+		appendStringInfoChar(buf, '}');
+	}
+	else
+		format_value(buf, value);
 }
 
 /* JSON that would not come back as it is. */

@@ -4,6 +4,7 @@ package SyncDevice;
 
 use strict;
 use warnings;
+use Digest::SHA 'sha256';
 use JSON::PP;
 
 my $json = JSON::PP->new->canonical->allow_nonref;
@@ -187,6 +188,29 @@ sub rows
 		my $key = $json->decode($_);
 		join '|', (map { $key->{$_} } sort keys %$key), map { $row->{$_} // '' } @columns;
 	} keys %$rows;
+}
+
+# The digest of all its rows, as doc/client.md says, and their number: what
+# sync_digest() says of a device whose rows are all in one scope.
+sub digest
+{
+	my ($self) = @_;
+	my @sums = (0) x 4;
+	my $n = 0;
+	for my $table (keys %{ $self->{rows} })
+	{
+		my $rows = $self->{rows}{$table};
+		for my $key (keys %$rows)
+		{
+			my %cells = map { $_ => $rows->{$key}{$_} } grep { defined $rows->{$key}{$_} } keys %{ $rows->{$key} };
+			my $bytes = sprintf '{"table":%s,"key":%s,"insert":%s}', $json->encode($table), $key, $json->encode(\%cells);
+			utf8::downgrade($bytes);    # strings are bytes here, as psql printed them
+			my @words = unpack 'N4', sha256($bytes);
+			$sums[$_] = ($sums[$_] + $words[$_]) % 2**32 for 0 .. 3;
+			$n++;
+		}
+	}
+	return join('', map { sprintf '%08x', $_ } @sums) . "|$n";
 }
 
 sub count
