@@ -182,6 +182,8 @@ typedef struct ApplyRow
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */
+	Bitmapset  *touched;		/* of these: with the value and stamp that they
+								 * have, for the sake of the clock */
 	Bitmapset  *merged;			/* merged columns that hold nothing which the
 								 * device does not know: the stamp is the
 								 * node's, at our own position */
@@ -288,6 +290,7 @@ typedef struct ApplyState
 	bool		own_pushes_loaded;
 	OwnPush    *own_pushes;
 	int			nown_pushes;
+	HTAB	   *late_rows;		/* RowRef; NULL: not loaded */
 
 	HTAB	   *writer_classes; /* of other devices; NULL: none asked for */
 
@@ -640,6 +643,7 @@ extern bool apply_write_is_seen(ApplyState *state, const Stamp *stamp);
 extern bool apply_write_is_told(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);
+extern bool apply_row_is_late(ApplyState *state, const RowRef *ref);
 
 /* Take the tags that the device had seen out of the set: of these elements, or of
  * all where items is NULL. */
@@ -658,6 +662,8 @@ extern bool apply_is_latest(ApplyState *state, const ApplyChange *change,
 /* A change went into a row: remember that, where the rules ask for it. */
 extern void apply_note_write(ApplyState *state, ApplyChange *change,
 							 ApplyRow *row, const Bitmapset *written);
+
+extern void apply_mark_written(ApplyRow *row, int column);
 
 /* ---- apply_image.c ---- */
 

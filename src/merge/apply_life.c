@@ -130,6 +130,15 @@ touch(ApplyChange *change, ApplyRow *row)
 		row->isnull[column] = false;
 	}
 	row->written = bms_add_member(row->written, column);
+	row->touched = bms_add_member(row->touched, column);
+}
+
+/* A change has written the column. */
+void
+apply_mark_written(ApplyRow *row, int column)
+{
+	row->written = bms_add_member(row->written, column);
+	row->touched = bms_del_member(row->touched, column);
 }
 
 static const Stamp *

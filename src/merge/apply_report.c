@@ -48,9 +48,11 @@ static void reread_table(Reread *work);
 static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					   Datum *values, bool *isnull);
 static bool has_room(ApplyState *state);
-static bool is_known_row(ApplyState *state, const RowClock *clock);
-static bool may_be_told(Reread *work, const TouchedRow *row, Datum *values,
-						bool *isnull);
+static bool is_known_row(ApplyState *state, const TouchedRow *row,
+						 const RowClock *clock, const SyncDeviceScope *scope);
+static SyncDeviceScope *scope_of(Reread *work, const TouchedRow *row,
+								 Datum *values, bool *isnull);
+static SyncDeviceScope *pulled_scope(ApplyState *state, const char *scope);
 static bool cell_needs_correction(Reread *work, TouchedRow *row, int column,
 								  const RowClock *clock, Datum value, bool isnull);
 static void write_keys(Reread *work, const TouchedRow *row);
@@ -342,6 +344,7 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 {
 	Reread	   *work = arg;
 	TouchedRow *row = work->rows[ordinal];
+	SyncDeviceScope *scope;
 	RowClock   *clock;
 	bool		is_whole;
 	bool		begun = false;
@@ -349,7 +352,8 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 
 	/* what the device may not pull, it is not told here either */
 	work->found[ordinal] = true;
-	if (!may_be_told(work, row, values, isnull))
+	scope = scope_of(work, row, values, isnull);
+	if (scope == NULL)
 	{
 		write_removal(work, row, DELTA_CHANGE_RETRACT);
 		return;
@@ -360,7 +364,7 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 							 clock_isnull);
 	is_whole = row->is_recalled || row->device_deleted || row->is_news ||
 		row->by_intent ||
-		!is_known_row(work->state, clock);
+		!is_known_row(work->state, row, clock, scope);
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
 		const char *name = table_version_name(work->table, work->version, i);
@@ -403,10 +407,14 @@ has_room(ApplyState *state)
 
 /*
  * Does the device have this row, and not another one of the same key: one from
- * before a delete, or one that it made itself?
+ * before a delete, or one that it made itself?  Where it learned of the row by
+ * pulling, it has it only if it pulled since its latest grant of the scope.  And it
+ * has lost sight of a row that it made, and that had to wait, where it began afresh
+ * meanwhile.
  */
 static bool
-is_known_row(ApplyState *state, const RowClock *clock)
+is_known_row(ApplyState *state, const TouchedRow *row, const RowClock *clock,
+			 const SyncDeviceScope *scope)
 {
 	const Stamp *stamp = row_clock_scope_stamp(clock);
 
@@ -415,12 +423,18 @@ is_known_row(ApplyState *state, const RowClock *clock)
 		if (!apply_write_is_told(state, &clock->floor[i]))
 			return false;
 	}
-	return stamp == NULL || apply_write_is_told(state, stamp);
+	if (stamp != NULL && !apply_write_is_told(state, stamp))
+		return false;
+	if (stamp != NULL && !vv_covers_counter(state->seen, &stamp->node, stamp->xid) &&
+		memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
+		return row->was_inserted || !apply_row_is_late(state, &row->ref);
+	return apply_position_is_seen(state, sync_node_uuid_by_id(scope->granted_node),
+								  scope->granted_xid);
 }
 
-/* Is the row in a scope that the device may pull? */
-static bool
-may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
+/* The row's scope, if the device may pull that; or NULL */
+static SyncDeviceScope *
+scope_of(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 {
 	SyncTable  *table = work->table;
 	const char *scope = NULL;
@@ -439,18 +453,24 @@ may_be_told(Reread *work, const TouchedRow *row, Datum *values, bool *isnull)
 		if (i == table->scope_column && !isnull[n])
 			scope = value_to_text(&table->columns[i], values[n]);
 	}
-	return apply_may_pull(work->state, scope);
+	return pulled_scope(work->state, scope);
+}
+
+static SyncDeviceScope *
+pulled_scope(ApplyState *state, const char *scope)
+{
+	SyncDeviceScope *entry;
+
+	if (scope == NULL)
+		return NULL;
+	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
+	return entry != NULL && entry->can_pull ? entry : NULL;
 }
 
 bool
 apply_may_pull(ApplyState *state, const char *scope)
 {
-	SyncDeviceScope *entry;
-
-	if (scope == NULL)
-		return false;
-	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
-	return entry != NULL && entry->can_pull;
+	return pulled_scope(state, scope) != NULL;
 }
 
 static bool

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "audit/journal.h"
+#include "audit/waiting.h"
 #include "log/node.h"
 #include "merge/apply.h"
 #include "types/merge_sort.h"
@@ -40,6 +41,7 @@ static int	compare_tags(const void *a, const void *b);
 static int	find_own_push(ApplyState *state, uint64 xid);
 static int	compare_own_pushes(const void *a, const void *b);
 static void load_own_pushes(ApplyState *state);
+static void load_late_rows(ApplyState *state);
 
 void
 apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
@@ -318,5 +320,47 @@ load_own_pushes(ApplyState *state)
 	merge_sort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
 		  compare_own_pushes);
 	state->own_pushes_loaded = true;
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Is the row one that changes of this device waited to be applied to, which came to
+ * their end at a position that its context does not cover?
+ */
+bool
+apply_row_is_late(ApplyState *state, const RowRef *ref)
+{
+	if (state->late_rows == NULL)
+		load_late_rows(state);
+	return hash_search(state->late_rows, ref, HASH_FIND, NULL) != NULL;
+}
+
+static void
+load_late_rows(ApplyState *state)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int			nnodes;
+	SyncNode   *nodes = sync_node_list(&nnodes);
+
+	state->late_rows = apply_make_row_set(state->context);
+	for (int i = 0; i < nnodes; i++)
+	{
+		int			n;
+		LateChange *late = late_change_list(&state->device->uuid, nodes[i].id,
+											vv_base_counter(state->seen,
+															&nodes[i].uuid),
+											PG_INT64_MAX, snapshot, &n);
+
+		for (int k = 0; k < n; k++)
+		{
+			RowRef		ref = {late[k].table_id, late[k].keylen, late[k].key};
+
+			if (ref.table_id != 0 &&
+				!vv_covers_counter(state->seen, &nodes[i].uuid, late[k].xid))
+				(void) hash_search(state->late_rows, &ref, HASH_ENTER, NULL);
+		}
+	}
+	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(oldcontext);
 }

@@ -211,10 +211,13 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 static PlannedWrite *
 announce(ApplyState *state, ApplyRow *row, Bitmapset *written, bool is_delete)
 {
-	PlannedWrite *planned = write_set_add(row->table->table_id,
-										  row->ref.key_bytes, row->ref.key_len,
-										  row->clock, written, is_delete);
+	PlannedWrite *planned;
 
+	/* what a trigger makes of a value that was to stay is the node's write */
+	if (row->touched != NULL)
+		written = bms_difference(written, row->touched);
+	planned = write_set_add(row->table->table_id, row->ref.key_bytes,
+							row->ref.key_len, row->clock, written, is_delete);
 	planned->known_to = state->known_to;
 	return planned;
 }
@@ -433,7 +436,7 @@ settle(ApplyRow *row)
 	row->is_hidden = false;
 	row->was_written = true;
 	row->action = ROW_KEEP;
-	row->written = NULL;
+	row->written = row->touched = NULL;
 }
 
 /* Parents first; per table inserts, then updates; then by columns and key. */

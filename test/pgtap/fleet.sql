@@ -296,6 +296,8 @@ BEGIN
         EXCEPTION WHEN lock_not_available THEN
             RETURN 'nothing';
         END;
+        -- a push, even an old one, is an occasion for what waits
+        IF EXISTS (SELECT FROM offline_sync.device d WHERE d.device = (delta::jsonb ->> 'replica')::uuid AND d.waiting > 0) THEN before := NULL; END IF;
         answer := try_push(delta);
         IF answer IS NULL THEN RETURN 'push in vain'; END IF;
         IF answer ->> 'status' <> 'duplicate' OR before <> fingerprint() THEN
