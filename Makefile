@@ -31,6 +31,7 @@ SQL_PARTS = $(wildcard \
 	src/merge/resolve_conflict.sql \
 	src/serve/serve.sql \
 	src/serve/digest.sql \
+	src/serve/changed_scopes.sql \
 	src/guard/access.sql \
 	src/guard/privacy.sql \
 	src/audit/row_status.sql \
@@ -39,6 +40,7 @@ SQL_PARTS = $(wildcard \
 	src/audit/policies.sql \
 	src/audit/schema_versions.sql \
 	src/worker/queue.sql \
+	src/worker/notice.sql \
 	src/worker/maintenance.sql)
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql

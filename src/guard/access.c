@@ -50,7 +50,7 @@ typedef enum AccessLevel
 static const char *const gateway_functions[] = {
 	"sync_hello", "sync_apply_delta", "sync_changes_since", "sync_ack",
 	"sync_submit_delta", "sync_submission", "sync_digest", "sync_digest_parts",
-	"sync_digest_rows", "sync_node", "delta_replica", "delta_context", "delta_from",
+	"sync_digest_rows", "sync_changed_scopes", "sync_channels", "sync_node", "delta_replica", "delta_context", "delta_from",
 	"delta_to", "delta_first_seq", "delta_last_seq", "delta_has_more", "delta_resume",
 	"delta_size", "delta_changes"
 };

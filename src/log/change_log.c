@@ -28,6 +28,7 @@
 #include "types/varint.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
@@ -435,6 +436,91 @@ change_log_final_xid(int32 node, Snapshot snapshot)
 		CHECK_FOR_INTERRUPTS();
 		result = Max(result, max_xid(rel, index, scope, node, snapshot));
 	}
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+uint64
+change_log_recent(int32 node, uint64 from_xid, uint64 to_xid, Snapshot snapshot,
+				  ChangeLogCallback callback, void *arg)
+{
+	Relation	rel = state_open("change_log", AccessShareLock);
+	Relation	index = index_open(state_index("change_log_recent"),
+								   AccessShareLock);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "offline_sync recent changes",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	text	   *last_scope = NULL;
+	uint64		last_xid = 0;
+
+	node_key(&keys[0], node);
+	ScanKeyInit(&keys[1], Anum_change_log_xid, BTGreaterEqualStrategyNumber,
+				F_XID8GE, UInt64GetDatum(from_xid));
+	ScanKeyInit(&keys[2], Anum_change_log_xid, BTLessEqualStrategyNumber,
+				F_XID8LE, UInt64GetDatum(to_xid));
+	scan = systable_beginscan_ordered(rel, index, snapshot, lengthof(keys), keys);
+	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		Datum		values[Natts_change_log];
+		bool		nulls[Natts_change_log];
+		bool		is_event;
+		text	   *scope;
+		uint64		xid;
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		xid = DatumGetUInt64(values[Anum_change_log_xid - 1]);
+		is_event = DatumGetInt32(values[Anum_change_log_table_id - 1]) ==
+			CHANGE_LOG_EVENT;
+		old = MemoryContextSwitchTo(context);
+		scope = nulls[Anum_change_log_scope - 1] ? NULL :
+			DatumGetTextP(values[Anum_change_log_scope - 1]);
+
+		/* a bulk write has many rows of one scope */
+		if (is_event || last_scope == NULL || !same_scope(scope, last_scope))
+		{
+			callback(arg, scope == NULL ? NULL : text_to_cstring(scope),
+					 is_event ? TextDatumGetCString(values[Anum_change_log_key - 1]) : NULL);
+			MemoryContextSwitchTo(old);
+			if (last_scope != NULL)
+				pfree(last_scope);
+			last_scope = scope == NULL || is_event ? NULL :
+				DatumGetTextPCopy(PointerGetDatum(scope));
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+		last_xid = xid;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	MemoryContextDelete(context);
+	return last_xid;
+}
+
+uint64
+change_log_last_xid(int32 node, Snapshot snapshot)
+{
+	Relation	rel = state_open("change_log", AccessShareLock);
+	Relation	index = index_open(state_index("change_log_recent"),
+								   AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	uint64		result = 0;
+	bool		isnull;
+
+	node_key(&key, node);
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetUInt64(get_column(rel, tuple, Anum_change_log_xid, &isnull));
+	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return result;

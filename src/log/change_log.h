@@ -114,4 +114,19 @@ extern uint64 change_log_max_xid(const char *scope, int32 node, Snapshot snapsho
  * in the index. */
 extern uint64 change_log_final_xid(int32 node, Snapshot snapshot);
 
+/*
+ * What a node stored with from_xid <= xid <= to_xid that the snapshot sees, in all
+ * scopes, ascending by xid; a scope may be told of several times.  scope NULL: an event
+ * for all.  event: the key of an event, terminated; NULL: a row was written.  Both valid
+ * during the call.  Returns the largest xid, 0: there is none.
+ */
+typedef void (*ChangeLogCallback) (void *arg, const char *scope, const char *event);
+
+extern uint64 change_log_recent(int32 node, uint64 from_xid, uint64 to_xid,
+								Snapshot snapshot, ChangeLogCallback callback,
+								void *arg);
+
+/* The largest position that a node stored in any scope; one look-up. */
+extern uint64 change_log_last_xid(int32 node, Snapshot snapshot);
+
 #endif							/* OFFLINE_SYNC_CHANGE_LOG_H */

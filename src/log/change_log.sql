@@ -11,6 +11,7 @@ CREATE TABLE offline_sync.change_log (
     nkeys       int         NOT NULL DEFAULT 1    -- entries in this row
 );
 CREATE INDEX change_log_position ON offline_sync.change_log (scope, node, xid, part);
+CREATE INDEX change_log_recent ON offline_sync.change_log (node, xid, scope);
 COMMENT ON TABLE offline_sync.change_log IS 'which rows were written at which position: where to look, not what is true';
 
 -- Not unique: two transactions that delete a key that is not there both leave

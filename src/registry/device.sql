@@ -36,6 +36,7 @@ CREATE TABLE offline_sync.device_scope (
     revoked_xid     xid8,
     CONSTRAINT device_scope_pkey PRIMARY KEY (device, scope)
 );
+CREATE INDEX device_scope_scope ON offline_sync.device_scope (scope);
 COMMENT ON TABLE offline_sync.device_scope IS 'what each device may do with which scope';
 
 SELECT pg_catalog.pg_extension_config_dump('offline_sync.device', '');

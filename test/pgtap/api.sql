@@ -159,7 +159,7 @@ SELECT is_empty($$
       AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
       AND f.oid NOT IN (SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type)
       AND proname <> ALL ('{
-          sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta, sync_submission, sync_digest, sync_digest_parts, sync_digest_rows,
+          sync_node, sync_hello, sync_ack, sync_apply_delta, sync_changes_since, sync_submit_delta, sync_submission, sync_digest, sync_digest_parts, sync_digest_rows, sync_changed_scopes, sync_channels,
           sync_enable_table, sync_set_table_options, sync_disable_table, sync_set_policy, sync_mask_columns, sync_purge_row, sync_revert_policy, sync_register_conversion, sync_resolve_conflict, sync_row_status,
           row_clock_entries, sync_tables_info,
           device_lag, device_has_new_grant, device_is_expired, row_key_json}')$$,
@@ -175,8 +175,8 @@ SELECT is_empty($$
     SELECT m.name FROM member m
     JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relkind = 'r' AND c.oid <> ALL (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'offline_sync')
-      AND c.relname <> 'incarnation'$$,
-    'every state table is dumped, but the incarnation');
+      AND c.relname NOT IN ('incarnation', 'notice')$$,
+    'every state table is dumped, but the incarnation and what notices were sent for');
 
 SELECT is_empty($$
     SELECT m.name FROM member m

@@ -64,6 +64,25 @@ is( standby("SELECT sum(r) = 301 AND count(*) > 100 FROM (SELECT p.row_count, (S
 	't', 'parts and rows can be asked for on a standby');
 $device[1]{rows}{note}{$key}{body} =~ s/!$//;
 
+# --- which scopes have changed ---
+my $seen = standby('SELECT seen FROM sync_changed_scopes(NULL)');
+is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{}', 'nothing has changed since');
+my $late = $primary->background_psql('postgres');
+$late->query_safe(q{BEGIN; UPDATE note SET amount = 1 WHERE id = 8});
+primary(q{UPDATE note SET amount = 1 WHERE id = 9});
+catch_up();
+is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{""}', 'a standby tells which scopes have');
+$seen = standby("SELECT seen FROM sync_changed_scopes('$seen')");
+is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{}', 'once');
+$late->query_safe('COMMIT');
+$late->quit;
+catch_up();
+is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{""}', 'a transaction that commits late is not missed');
+$device[1]->pull($standby);
+is(standby("SELECT count(*) FROM sync_channels('$uuid[1]')"), '2', 'channels have the same names everywhere');
+my ($rc, $out, $err) = $standby->psql('postgres', 'SELECT sync_send_notices()');
+like($err, qr/cannot execute sync_send_notices\(\)/, 'notices are sent by the primary');
+
 # --- views ---
 for my $view (split /\n/, primary(q{SELECT viewname FROM pg_views WHERE schemaname = 'public' AND viewname LIKE 'sync%' ORDER BY 1}))
 {
