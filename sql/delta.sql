@@ -54,9 +54,9 @@ SELECT delta_first_seq(:'served'), delta_last_seq(:'served'), delta_count(:'serv
        delta_has_more(:'served'), delta_is_reset(:'served'), delta_resume(:'served');
 
 -- values: columns in bytewise order, numbers as written, strings unescaped
-CREATE FUNCTION value(json text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION value(doc text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT substring(make('{"format":1,"replica":"U","more":false,"changes":[
-           {"table":"t","key":{"k":1},"set":{"v":' || json || '}}]}')::text, '"v":(.*)}}]}')
+           {"table":"t","key":{"k":1},"set":{"v":' || doc || '}}]}')::text, '"v":(.*)}}]}')
 $$;
 SELECT value(v) FROM unnest(ARRAY['null', 'true', '-0', '1E400', '0.10',
   '12345678901234567890.123456789', '""', '"\u0041\/\u20ac\ud83d\ude00\u0001\t"']) AS v;

@@ -38,9 +38,9 @@
 #define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
-/* 18 spells it pg_noreturn, and in front */
-#if PG_VERSION_NUM >= 180000 && !defined(pg_attribute_noreturn)
-#define pg_attribute_noreturn() __attribute__((noreturn))
+/* 18 writes it in front of a declaration */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* 16 has one function for privileges on all kinds of objects, too */
@@ -101,6 +101,25 @@
 #define compat_can_set_role(member, role) member_can_set_role(member, role)
 #else
 #define compat_can_set_role(member, role) is_member_of_role(member, role)
+#endif
+
+/* 18 has columns that are computed when they are read: who evaluates an expression
+ * puts those of the relation of this index into it first. */
+#if PG_VERSION_NUM >= 180000
+#define compat_is_virtual(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#define compat_expand_virtual(expr, rel, rt_index) \
+	expand_generated_columns_in_expr(expr, rel, rt_index)
+#else
+#define compat_is_virtual(attribute) false
+#define compat_expand_virtual(expr, rel, rt_index) (expr)
+#endif
+
+/* 18 has foreign keys that refer to all of a period, which no row alone may cover */
+#if PG_VERSION_NUM >= 180000
+#define compat_is_period(constraint) ((constraint)->conperiod)
+#else
+#define compat_is_period(constraint) false
 #endif
 
 /* 17 renamed the transaction manager's shared state */

@@ -203,9 +203,12 @@ captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 	{
 		SyncColumn *column = &t->columns[i];
 		bool		isnull;
-		Datum		value = captured_row_value(cr, slot, i, &isnull);
+		Datum		value;
 		char	   *text = NULL;
 
+		if (column->is_virtual)
+			continue;
+		value = captured_row_value(cr, slot, i, &isnull);
 		/* not value_to_text(): a set keeps its tags */
 		if (!isnull)
 		{

@@ -28,6 +28,7 @@
 #include "guard/row_security.h"
 #include "miscadmin.h"
 #include "registry/value.h"
+#include "rewrite/rewriteHandler.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -233,11 +234,14 @@ policy_applies(const RowSecurityPolicy *policy)
 static bool
 policy_passes(const RowSecurityPolicy *policy, Relation rel, TupleTableSlot *slot)
 {
+	Node	   *condition;
+
 	if (policy->qual == NULL)
 		return true;
+	condition = compat_expand_virtual(copyObject((Node *) policy->qual), rel, 1);
 	if (policy->hassublinks)
-		return subquery_passes(policy->qual, rel, slot);
-	return expression_passes(policy->qual, slot);
+		return subquery_passes((Expr *) condition, rel, slot);
+	return expression_passes((Expr *) condition, slot);
 }
 
 static bool
@@ -250,7 +254,7 @@ expression_passes(Expr *condition, TupleTableSlot *slot)
 	Datum		result;
 
 	econtext->ecxt_scantuple = slot;
-	state = ExecPrepareExpr(copyObject(condition), estate);
+	state = ExecPrepareExpr(condition, estate);
 	result = ExecEvalExprSwitchContext(state, econtext, &isnull);
 	FreeExecutorState(estate);
 	return !isnull && DatumGetBool(result);

@@ -23,6 +23,7 @@
 #include "audit/waiting.h"
 #include "catalog/pg_constraint.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -298,7 +299,8 @@ apply_parent_reference(ApplyState *state, const ErrorData *edata,
 	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	if (((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN)
+	if (((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN &&
+		!compat_is_period((Form_pg_constraint) GETSTRUCT(tuple)))
 	{
 		reference->parent =
 			referenced_table(reference->child,

@@ -8,6 +8,7 @@
 #ifndef OFFLINE_SYNC_RESOLVE_H
 #define OFFLINE_SYNC_RESOLVE_H
 
+#include "compat.h"
 #include "registry/table.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
@@ -30,7 +31,7 @@ typedef struct Conflict
 extern Datum resolve_column_value(SyncColumn *column, Jsonb *json, bool *isnull);
 
 /* Raise that nothing was written: the row is not there, or not for this caller. */
-extern void resolve_refused(const SyncTable *table) pg_attribute_noreturn();
+pg_noreturn extern void resolve_refused(const SyncTable *table);
 
 /* Do to the row what the change wanted that lost; bring the row back for that. */
 extern void resolve_row_incoming(SyncTable *table, const Conflict *conflict);

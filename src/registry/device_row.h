@@ -78,7 +78,7 @@ extern void device_row_check_caller(const SyncDevice *device);
 extern void device_row_check_key(const bytea *public_key);
 
 /* 42704 */
-extern void device_row_unknown(const pg_uuid_t *uuid) pg_attribute_noreturn();
+pg_noreturn extern void device_row_unknown(const pg_uuid_t *uuid);
 
 /* uuid as text, palloc'd */
 extern char *device_row_uuid_text(const pg_uuid_t *uuid);

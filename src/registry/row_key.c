@@ -21,13 +21,13 @@
 #include "utils/json.h"
 #include "utils/uuid.h"
 
-static void key_mismatch(const SyncTable *table) pg_attribute_noreturn();
+pg_noreturn static void key_mismatch(const SyncTable *table);
 static void encode_text(StringInfo buf, SyncColumn *column, Datum value);
 static int	trimmed_length(const char *str);
 static const char *next_part(const SyncTable *t, const char **cursor,
 							 const char *end, int *len);
 static void check_end(const SyncTable *t, const char *cursor, const char *end);
-static void report_damage(const SyncTable *t) pg_attribute_noreturn();
+pg_noreturn static void report_damage(const SyncTable *t);
 static char *part_to_text(const SyncTable *t, const SyncColumn *column,
 						  const char *part, int len);
 

@@ -80,7 +80,8 @@ typedef struct SyncColumn
 	SyncShadow *shadow;			/* or NULL */
 	SyncValueClass value_class;
 	bool		is_key;
-	bool		is_generated;	/* GENERATED ALWAYS AS (expr) STORED */
+	bool		is_generated;	/* GENERATED ALWAYS AS (expr) */
+	bool		is_virtual;		/* ... VIRTUAL (18): NULL in tuples */
 	bool		has_default;	/* default expression or identity */
 	bool		is_not_null;
 	bool		needs_modes;	/* text form depends on session settings */

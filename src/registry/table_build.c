@@ -520,6 +520,7 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 	c->policy = c->rule.policy;
 	c->value_class = registry_value_class(att->atttypid, oids);
 	c->is_generated = att->attgenerated != '\0';
+	c->is_virtual = compat_is_virtual(att);
 	c->has_default = !c->is_generated &&
 		(att->atthasdef || att->attidentity != '\0' ||
 		 get_typdefault(att->atttypid) != NULL);
@@ -549,7 +550,9 @@ relation_key_read(Relation rel, RelationKey *key)
 			continue;
 		index = (Form_pg_index) GETSTRUCT(tuple);
 		/* a key WITHOUT OVERLAPS (18) compares periods, and names no row */
-		if (index->indisprimary && index->indisvalid && !index->indisexclusion)
+		if (index->indisprimary && index->indisexclusion)
+			key->is_temporal = true;
+		else if (index->indisprimary && index->indisvalid)
 		{
 			key->index = index->indexrelid;
 			key->is_deferrable = !index->indimmediate;

@@ -77,11 +77,13 @@ extern SyncTable *sync_table_build(const TableSource *source,
 /* Add the trials and shadows of the columns to a description that is complete else. */
 extern void sync_table_describe_trials(SyncTable *t);
 
-/* The primary key's attnums in order, and its index; empty where there is none. */
+/* The primary key's attnums in order, and its index; empty where there is none, or
+ * one WITHOUT OVERLAPS. */
 typedef struct RelationKey
 {
 	Oid			index;
 	bool		is_deferrable;
+	bool		is_temporal;	/* WITHOUT OVERLAPS (18) */
 	int			nkeys;
 	AttrNumber	attnums[INDEX_MAX_KEYS];
 } RelationKey;

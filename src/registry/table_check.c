@@ -112,6 +112,12 @@ check_key(Relation rel)
 	int			i;
 
 	relation_key_read(rel, &key);
+	if (key.is_temporal)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("primary key of table \"%s\" is WITHOUT OVERLAPS",
+						RelationGetRelationName(rel)),
+				 errhint("Devices name rows by their key: make it a plain primary key, and the periods a UNIQUE constraint WITHOUT OVERLAPS.")));
 	if (key.nkeys == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -35,7 +35,7 @@ extern int32 sync_table_find_root(Oid relid, Oid *root);
 extern bool sync_table_is_stale(int32 table_id);
 
 /* 55000: the table is not kept in sync. */
-extern void sync_table_not_enabled(Oid relid) pg_attribute_noreturn();
+pg_noreturn extern void sync_table_not_enabled(Oid relid);
 
 /* Lock the caller's own table; raises 42501 where it is not his. */
 extern Relation sync_table_open_own(Oid relid, LOCKMODE lockmode);

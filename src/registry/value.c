@@ -28,7 +28,6 @@
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-#include "utils/pg_locale.h"
 #include "utils/resowner.h"
 #include "utils/xml.h"
 
@@ -65,7 +64,8 @@ value_modes_begin(void)
 		set_mode("bytea_output", "hex");
 	if (xmloption != XMLOPTION_CONTENT)
 		set_mode("xmloption", "content");
-	if (strcmp(locale_monetary, "C") != 0)
+	/* not from pg_locale.h, which needs the headers of ICU */
+	if (strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		set_mode("lc_monetary", "C");
 	if (!Array_nulls)
 		set_mode("array_nulls", "on");

@@ -686,7 +686,7 @@ find_parent(const ServedChange *change, const SyncTable *t, const int *columns,
 {
 	DeltaValue	values[INDEX_MAX_KEYS];
 	RowPlace	wanted;
-	RowPlace   *found;
+	const RowPlace *found;
 
 	for (int i = 0; i < t->nkeys; i++)
 		if (!change_value(change, t, columns[i], &values[i]) ||

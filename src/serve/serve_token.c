@@ -42,7 +42,7 @@ static char *get_text(const char **cursor, const char *end);
 static VersionVector *get_vector(const char **cursor, const char *end);
 static void get_base(ServeToken *token, const char **cursor, const char *end);
 static void get_inside(ServeToken *token, const char **cursor, const char *end);
-static void token_error(void) pg_attribute_noreturn();
+pg_noreturn static void token_error(void);
 
 ServeToken *
 serve_token_create(void)

@@ -29,7 +29,7 @@ static const char *decode_intent(DeltaReader *reader, DeltaChange *change);
 static const char *decode_cells(DeltaReader *reader, int *ncells, int first);
 static const char *decode_value(const char **cursor, const char *end, int kind,
 								DeltaValue *value);
-static void raise_damaged(const char *what) pg_attribute_noreturn();
+pg_noreturn static void raise_damaged(const char *what);
 static bool same_names(const DeltaName *a, const DeltaName *b);
 static bool same_cells(const DeltaReader *ra, const DeltaCell *a, int na,
 					   const DeltaReader *rb, const DeltaCell *b, int nb);

@@ -65,7 +65,7 @@ extern const char *json_scan_object(JsonScan *scan, int *len);
 extern void json_scan_finish(JsonScan *scan);
 
 /* Raise 22P02; detail is a sentence without its end. */
-extern void json_scan_fail(const JsonScan *scan, const char *detail) pg_attribute_noreturn();
+pg_noreturn extern void json_scan_fail(const JsonScan *scan, const char *detail);
 
 /* Writing: a quoted string; a quoted uuid. */
 extern void json_scan_put_string(StringInfo buf, const char *data, int len);

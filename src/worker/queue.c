@@ -22,6 +22,7 @@
 #include "access/xlog.h"
 #include "audit/journal.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -59,7 +60,7 @@ static bool find_same(const DeltaHeader *header, const DeltaData *delta,
 static void check_room(const pg_uuid_t *device);
 static void store(const pg_uuid_t *id, const DeltaHeader *header,
 				  const DeltaData *delta);
-static void no_submission(const pg_uuid_t *id) pg_attribute_noreturn();
+pg_noreturn static void no_submission(const pg_uuid_t *id);
 
 PG_FUNCTION_INFO_V1(sync_submit_delta);
 PG_FUNCTION_INFO_V1(sync_submission);

@@ -210,11 +210,11 @@ SELECT matches(pg_temp.binary_outcome('delta', substring(delta_send(value) FROM 
 FROM batch WHERE delta = 21;
 
 -- the same with text
-CREATE FUNCTION pg_temp.text_outcome(json text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.text_outcome(doc text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-  IF delta_send(json::delta::text::delta) <> delta_send(json::delta) THEN
+  IF delta_send(doc::delta::text::delta) <> delta_send(doc::delta) THEN
     RETURN 'other text';
-  ELSIF delta_send(delta_send(json::delta)::delta) <> delta_send(json::delta) THEN
+  ELSIF delta_send(delta_send(doc::delta)::delta) <> delta_send(doc::delta) THEN
     RETURN 'other bytes';
   END IF;
   RETURN 'delta';
