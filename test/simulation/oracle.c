@@ -234,42 +234,43 @@ removes_element(const Write *write, const char *column, const char *element)
 	return value != NULL || json_has_text(said(write, "remove", column), element);
 }
 
-/*
- * SQL makes the set what it says: elements that are there keep their tags, so it
- * adds only what is not.
- */
+/* Does one of the first writes add the element, and none of them remove it again? */
 static bool
-is_element(const char *column, const char *element, int upto, const Write *seen_by)
+is_element(const char *column, const char *element, const bool *adds, int n)
 {
-	for (int i = 0; i < upto; i++)
+	for (int i = 0; i < n; i++)
 	{
 		bool		is_removed = false;
 
-		if (!adds_element(&writes[i], column, element))
-			continue;
-		if (writes[i].sql != NULL && seen_by == NULL && is_element(column, element, i, &writes[i]))
-			continue;
-		for (int j = 0; j < upto && !is_removed; j++)
+		for (int j = 0; j < n && adds[i] && !is_removed; j++)
 		{
 			if (j != i && removes_element(&writes[j], column, element))
 				is_removed = had_seen(&writes[j], writes[j].change == NULL ? NULL : json_parse(writes[j].change->context),
 									  &writes[i]);
 		}
-		if (!is_removed)
+		if (adds[i] && !is_removed)
 			return true;
 	}
 	return false;
 }
 
+/*
+ * SQL makes the set what it says: elements that are there keep their tags, so it
+ * adds only what is not.
+ */
 static const Json *
 expect_set(const Column *column)
 {
 	static const char *const names[] = {"ann", "bob", "cid", "e e"};
 	Json	   *result = json_new(JSON_ARRAY);
+	bool	   *adds = take(nwrites * sizeof(bool));
 
 	for (int i = 0; i < 4; i++)
 	{
-		if (is_element(column->name, names[i], nwrites, NULL))
+		for (int j = 0; j < nwrites; j++)
+			adds[j] = adds_element(&writes[j], column->name, names[i]) &&
+				(writes[j].sql == NULL || !is_element(column->name, names[i], adds, j));
+		if (is_element(column->name, names[i], adds, nwrites))
 			json_push(result, json_string(names[i]));
 	}
 	return result;

@@ -304,13 +304,32 @@ extern void violation(const char *format,...) __attribute__((format(printf, 1, 2
 
 extern void count(const char *what);	/* for the summary */
 
+/* --------------------------------------------------------------- steps.c */
+
 extern void steps_begin(void);
 extern void step(void);
-extern void position_add(int table, int k, Position position);
-extern Rows *push_now(PGconn *conn, Device *device, const char *delta, long long first, long long last);
-extern void call_failed(const char *what);	/* unless the error is one that a client lives with: a violation */
-extern bool pull_page(Device *device, int max, bool is_lost);
 extern void calm_down(void);	/* nothing is open, on its way or in the way any more */
+
+/* ---------------------------------------------------------------- edit.c */
+
+extern void edit_some(Device *device);
+
+/* --------------------------------------------------------------- calls.c */
+
+extern const char *const push_sql;
+extern long long wall_ms(void);
+extern void position_add(int table, int k, Position position);
+extern void call_failed(const char *what);	/* unless the error is one that a client lives with: a violation */
+extern void stored(Device *device, long long last, Position position, long long begun_ms);
+extern void check_answer(Device *device, long long first, long long last, Rows *answer, long long begun_ms);
+extern Rows *push_now(PGconn *conn, Device *device, const char *delta, long long first, long long last);
+extern void push(Device *device);
+extern void deliver(void);
+extern void forget_messages(Device *device);
+extern bool pull_page(Device *device, int max, bool is_lost);
+extern void pull(Device *device);
+extern void ack(Device *device);
+extern void hello(Device *device);
 
 /* -------------------------------------------------------------- writer.c */
 

@@ -138,12 +138,6 @@ quote(const char *text)
 	return result;
 }
 
-void
-random_start(uint64_t seed)
-{
-	state = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-}
-
 static uint64_t
 random_next(void)
 {
@@ -152,6 +146,15 @@ random_next(void)
 	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
 	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
 	return z ^ (z >> 31);
+}
+
+/* Twice through the generator, or one seed's numbers would be the next one's, shifted. */
+void
+random_start(uint64_t seed)
+{
+	state = seed;
+	state = random_next();
+	state = random_next();
 }
 
 /* A number from 0 to n - 1. */
