@@ -117,8 +117,8 @@ captured_row_name(const CapturedRelation *cr, TupleTableSlot *slot,
 	}
 	name->scope = NULL;
 	initStringInfo(&name->key);
-	if (t->key_needs_modes)
-		nestlevel = value_modes_begin();
+	if (t->key_modes)
+		nestlevel = value_modes_begin_for(t->key_modes);
 	row_key_encode(&name->key, t, key);
 	if (t->scope_column < 0)
 		name->scope = "";
@@ -128,7 +128,7 @@ captured_row_name(const CapturedRelation *cr, TupleTableSlot *slot,
 		if (!isnull)
 			name->scope = value_to_text(&t->columns[t->scope_column], scope);
 	}
-	if (t->key_needs_modes)
+	if (t->key_modes)
 		value_modes_end(nestlevel);
 	return true;
 }
@@ -194,7 +194,7 @@ captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 {
 	SyncTable  *t = cr->table;
 	JsonbParseState *state = NULL;
-	int			nestlevel = t->needs_modes ? value_modes_begin() : 0;
+	int			nestlevel = t->modes ? value_modes_begin_for(t->modes) : 0;
 	Size		size = 0;
 	int			i;
 
@@ -223,7 +223,7 @@ captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 		}
 		push_image_value(&state, column, text);
 	}
-	if (t->needs_modes)
+	if (t->modes)
 		value_modes_end(nestlevel);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state,
 														   WJB_END_OBJECT,

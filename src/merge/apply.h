@@ -268,6 +268,7 @@ typedef struct ApplyState
 	bool	   *tables_resolved;
 	TableVersion **versions;	/* NULL: the present one */
 	bool		any_versions;	/* any but NULL */
+	ValueModes	modes;			/* to read and write the tables' values */
 	ColumnMasks **masks;		/* [reader.ntables]; NULL: none */
 	int		  **columns;		/* see table_version_column */
 

@@ -50,7 +50,7 @@ static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 void
 apply_decide(ApplyState *state, int first, int last)
 {
-	state->value_modes = value_modes_begin();
+	state->value_modes = value_modes_begin_for(state->modes);
 	state->pending_deletes = NIL;
 	state->pending_rows = NULL;
 	state->npending = state->maxpending = 0;
@@ -69,7 +69,7 @@ apply_decide(ApplyState *state, int first, int last)
 			value_modes_end(state->value_modes);
 			apply_write(state);
 			apply_refresh_rows(state);
-			state->value_modes = value_modes_begin();
+			state->value_modes = value_modes_begin_for(state->modes);
 		}
 		note_pending(state, row);
 		state->failed_change = i;	/* to whom an error here belongs */

@@ -67,7 +67,7 @@ apply_resolve(ApplyState *state)
 		MemoryContextSwitchTo(state->context);
 		PG_TRY();
 		{
-			int			modes = value_modes_begin();
+			int			modes = value_modes_begin_for(state->modes);
 
 			resolve_rest(state);
 			value_modes_end(modes);
@@ -137,6 +137,8 @@ resolve_table(ApplyState *state, int index)
 		return;
 	state->versions[index] = table_version_open(table, apply_schema_version(state));
 	state->any_versions |= state->versions[index] != NULL;
+	state->modes = Max(state->modes, state->versions[index] != NULL ?
+					   VALUE_MODES_ALL : table->input_modes);
 	state->masks[index] = apply_masks(state, table);
 	state->columns[index] = palloc(state->reader.ncolumns * sizeof(int));
 	for (int i = 0; i < state->reader.ncolumns; i++)

@@ -157,7 +157,7 @@ apply_custom(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 	change->column = column->name;
 	value_modes_end(state->value_modes);
 	result.value = call_function(call, current, incoming, context, &result.isnull);
-	state->value_modes = value_modes_begin();
+	state->value_modes = value_modes_begin_for(state->modes);
 	result.value = column_value(column, result.value, &result.isnull);
 	change->reason = change->column = NULL;
 

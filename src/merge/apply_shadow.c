@@ -86,7 +86,7 @@ try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
-		state->value_modes = value_modes_begin();
+		state->value_modes = value_modes_begin_for(state->modes);
 		*verdict = apply_decide_register(state, change, row, cell, rule, facts,
 										 merged);
 		value_modes_end(state->value_modes);
@@ -107,7 +107,7 @@ try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 	PG_END_TRY();
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
-	state->value_modes = value_modes_begin();
+	state->value_modes = value_modes_begin_for(state->modes);
 	return success;
 }
 

@@ -219,7 +219,7 @@ row_direct_lock(RowDirect *direct, Bitmapset *columns, int nrows,
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = compat_index_beginscan(direct->rel, direct->index, snapshot, t->nkeys);
-	modes = t->needs_modes ? value_modes_begin() : 0;
+	modes = t->modes ? value_modes_begin_for(t->modes) : 0;
 	for (int i = 0; i < nrows; i++)
 	{
 		Datum		clock;
@@ -236,7 +236,7 @@ row_direct_lock(RowDirect *direct, Bitmapset *columns, int nrows,
 		clock = slot_getattr(slot, t->clock_attnum, &clock_isnull);
 		callback(arg, i, clock, clock_isnull, values, isnull);
 	}
-	if (t->needs_modes)
+	if (t->modes)
 		value_modes_end(modes);
 	ExecClearTuple(slot);
 	index_endscan(scan);

@@ -40,14 +40,14 @@ row_fetch(SyncTable *t, Bitmapset *columns, RowFetchLock lock,
 
 	values = palloc(natts * sizeof(Datum));
 	isnull = palloc(natts * sizeof(bool));
-	modes = t->needs_modes ? value_modes_begin() : 0;
+	modes = t->modes ? value_modes_begin_for(t->modes) : 0;
 	for (uint64 i = 0; i < tuptable->numvals; i++)
 	{
 		heap_deform_tuple(tuptable->vals[i], tuptable->tupdesc, values, isnull);
 		callback(arg, DatumGetInt32(values[0]), values[1], isnull[1],
 				 values + 2, isnull + 2);
 	}
-	if (t->needs_modes)
+	if (t->modes)
 		value_modes_end(modes);
 	pfree(values);
 	pfree(isnull);

@@ -18,7 +18,7 @@
 #include "utils/jsonb.h"
 
 /* Append the encoding of nkeys values (none NULL).  The caller has set the value
- * modes (value.h) where t->needs_modes. */
+ * modes (value.h) where t->modes. */
 extern void row_key_encode(StringInfo buf, const SyncTable *t, const Datum *values);
 
 /* Decode into values[nkeys], palloc'd; raises XX001 where it is damaged. */

@@ -61,6 +61,14 @@ typedef struct SyncShadow
 	SyncRule	rule;
 } SyncShadow;
 
+/* Which settings do the texts of values depend on? */
+typedef enum ValueModes
+{
+	VALUE_MODES_NONE = 0,
+	VALUE_MODES_PLAIN,			/* those of dates, floats and bytea */
+	VALUE_MODES_ALL				/* perhaps any, search_path among them */
+} ValueModes;
+
 typedef struct SyncColumn
 {
 	int16		column_id;		/* registered id, 1.. ; never reused */
@@ -84,7 +92,7 @@ typedef struct SyncColumn
 	bool		is_virtual;		/* ... VIRTUAL (18): NULL in tuples */
 	bool		has_default;	/* default expression or identity */
 	bool		is_not_null;
-	bool		needs_modes;	/* text form depends on session settings */
+	ValueModes	modes;			/* of its text form */
 	FmgrInfo	input;
 	Oid			typioparam;
 	FmgrInfo	output;
@@ -141,8 +149,10 @@ typedef struct SyncTable
 								 * until commit */
 	bool		has_generated;
 	bool		has_defaults;	/* any non-key column with a default */
-	bool		needs_modes;	/* any column's needs_modes */
-	bool		key_needs_modes;	/* a key column's or the scope column's */
+	ValueModes	modes;			/* the most that any column has */
+	ValueModes	key_modes;		/* a key column's or the scope column's */
+	ValueModes	input_modes;	/* to read values, too: domains ask what they
+								 * like */
 	bool		has_counters_or_sets;
 	int16	   *by_attnum;		/* [natts]: index into columns, or -1; private */
 	int16	   *by_name;		/* [ncolumns]: columns in order of name;

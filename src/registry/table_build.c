@@ -77,7 +77,7 @@ static int	compare_names(const void *a, const void *b, void *arg);
 static bool is_dropped_here(TupleDesc desc, const TrackedColumn *row);
 static void describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
 							const RegistryOids *oids);
-static bool type_needs_modes(Oid base_type, const RegistryOids *oids);
+static ValueModes type_modes(Oid base_type, const RegistryOids *oids);
 static SyncAuditLevel audit_level_of(const char *name);
 
 /* ----------
@@ -525,7 +525,7 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 		(att->atthasdef || att->attidentity != '\0' ||
 		 get_typdefault(att->atttypid) != NULL);
 	c->is_not_null = att->attnotnull;
-	c->needs_modes = type_needs_modes(c->base_type, oids);
+	c->modes = type_modes(c->base_type, oids);
 
 	getTypeInputInfo(c->type, &function, &c->typioparam);
 	fmgr_info_cxt(function, &c->input, CurrentMemoryContext);
@@ -644,9 +644,11 @@ describe_modes(SyncTable *t)
 
 		t->has_generated |= c->is_generated;
 		t->has_defaults |= c->has_default && !c->is_key;
-		t->needs_modes |= c->needs_modes;
-		t->key_needs_modes |= c->needs_modes &&
-			(c->is_key || i == t->scope_column);
+		t->modes = Max(t->modes, c->modes);
+		if (c->is_key || i == t->scope_column)
+			t->key_modes = Max(t->key_modes, c->modes);
+		t->input_modes = Max(t->input_modes, c->type != c->base_type ?
+							 VALUE_MODES_ALL : c->modes);
 		t->has_counters_or_sets |= SYNC_POLICY_IS_MERGED(c->policy);
 	}
 }
@@ -854,8 +856,8 @@ registry_value_class(Oid type, const RegistryOids *oids)
  * Does the text form depend on settings?  Only what is known not to is left out:
  * arrays, composites and ranges count as depending.
  */
-static bool
-type_needs_modes(Oid base_type, const RegistryOids *oids)
+static ValueModes
+type_modes(Oid base_type, const RegistryOids *oids)
 {
 	switch (base_type)
 	{
@@ -883,9 +885,20 @@ type_needs_modes(Oid base_type, const RegistryOids *oids)
 		case CIDROID:
 		case MACADDROID:
 		case MACADDR8OID:
-			return false;
+			return VALUE_MODES_NONE;
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case INTERVALOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case BYTEAOID:
+			return VALUE_MODES_PLAIN;
 		default:
-			return base_type != oids->orset && !type_is_enum(base_type);
+			return base_type == oids->orset || type_is_enum(base_type) ?
+				VALUE_MODES_NONE : VALUE_MODES_ALL;
 	}
 }
 

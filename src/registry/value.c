@@ -29,12 +29,16 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/resowner.h"
+#include "utils/uuid.h"
 #include "utils/xml.h"
 
 #define SAFE_SEARCH_PATH	"pg_catalog, pg_temp"
 
+static bool is_utc(pg_tz *zone);
 static void set_mode(const char *name, const char *value);
 static Datum call_input(SyncColumn *column, char *str);
+static bool read_uuid(const char *str, int len, pg_uuid_t *uuid);
+static inline int hex_digit(char c);
 static char *value_string(const SyncColumn *column, const DeltaValue *value);
 static char *orset_to_json(Datum value);
 static bool json_is_as_sent(SyncColumn *column, const DeltaValue *sent,
@@ -43,17 +47,25 @@ static bool orset_is_as_sent(const DeltaValue *sent, Datum stored);
 static bool is_about_value(int sqlerrcode);
 static bool same_bytes(const char *a, int alen, const char *b, int blen);
 
+int
+value_modes_begin(void)
+{
+	return value_modes_begin_for(VALUE_MODES_ALL);
+}
+
 /*
  * Set what is not yet as it must be; the nest level to hand to value_modes_end.
  */
 int
-value_modes_begin(void)
+value_modes_begin_for(ValueModes modes)
 {
 	int			nestlevel = NewGUCNestLevel();
 
+	if (modes == VALUE_MODES_NONE)
+		return nestlevel;
 	if (DateStyle != USE_ISO_DATES || DateOrder != DATEORDER_MDY)
 		set_mode("datestyle", "ISO, MDY");
-	if (strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0)
+	if (!is_utc(session_timezone))
 		set_mode("timezone", "UTC");
 	if (IntervalStyle != INTSTYLE_POSTGRES)
 		set_mode("intervalstyle", "postgres");
@@ -62,6 +74,9 @@ value_modes_begin(void)
 		set_mode("extra_float_digits", "3");
 	if (bytea_output != BYTEA_OUTPUT_HEX)
 		set_mode("bytea_output", "hex");
+	if (modes == VALUE_MODES_PLAIN)
+		return nestlevel;
+
 	if (xmloption != XMLOPTION_CONTENT)
 		set_mode("xmloption", "content");
 	/* not from pg_locale.h, which needs the headers of ICU */
@@ -74,6 +89,15 @@ value_modes_begin(void)
 	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
 		set_mode("search_path", SAFE_SEARCH_PATH);
 	return nestlevel;
+}
+
+/* Under any name, as Etc/UTC: ISO dates show the offset, not the name. */
+static bool
+is_utc(pg_tz *zone)
+{
+	long		offset;
+
+	return pg_get_timezone_offset(zone, &offset) && offset == 0;
 }
 
 void

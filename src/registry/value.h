@@ -19,6 +19,9 @@
  * end takes begin's result; an error undoes them by itself.
  */
 extern int	value_modes_begin(void);
+
+/* Only those that matter to columns of such modes (SyncTable's for all of its values) */
+extern int	value_modes_begin_for(ValueModes modes);
 extern void value_modes_end(int nestlevel);
 
 /* A column's value as it travels; strings are palloc'd or point into value.
