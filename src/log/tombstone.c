@@ -27,6 +27,7 @@
 #include "log/pending.h"
 #include "log/state.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "types/merge_sort.h"
 #include "types/seeded_hash.h"
 #include "utils/builtins.h"
@@ -46,6 +47,10 @@
 #define Anum_tombstone_image	7
 #define Natts_tombstone			7
 
+/* The index is walked where there are so many keys, and so many for each page of it. */
+#define WALK_MIN_KEYS		16
+#define WALK_MIN_DENSITY	4
+
 /* Probing the index with one key after the other */
 typedef struct TombstoneProbe
 {
@@ -58,6 +63,8 @@ typedef struct TombstoneProbe
 
 static void probe_begin(TombstoneProbe *probe, Relation rel, Snapshot snapshot);
 static void probe_find(TombstoneProbe *probe, int32 table_id, bytea *key);
+static void probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first,
+					   bytea *last);
 static bool probe_next(TombstoneProbe *probe);
 static void probe_renew(TombstoneProbe *probe, Snapshot snapshot);
 static void probe_end(TombstoneProbe *probe);
@@ -68,7 +75,17 @@ static bool is_held_back(const PendingLevel *level, const PendingTombstone *op);
 static void write_operation(StateWriter *writer, TombstoneProbe *probe,
 							const PendingTombstone *op, int32 node, uint64 xid);
 static RowClock *delete_stored(TombstoneProbe *probe, const PendingTombstone *op);
-static void fetch_stored(TombstoneProbe *probe, Tombstone *result);
+static bool any_pending(const PendingLevel *level);
+static bool are_dense(const TombstoneProbe *probe, int nkeys);
+static bool are_ascending(int nkeys, const char *const *keys, const int *keylens);
+static int	compare_keys(const char *a, int alen, const char *b, int blen);
+static void probe_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
+						 const char *const *keys, const int *keylens,
+						 Tombstone *result);
+static void walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
+						const char *const *keys, const int *keylens,
+						Tombstone *result);
+static void add_stored(TombstoneProbe *probe, Tombstone *result);
 static void fetch_pending(const PendingLevel *level, const PendingTombstone *key,
 						  Tombstone *result);
 static void read_tombstone(TupleTableSlot *slot, Tombstone *result);
@@ -326,57 +343,154 @@ delete_stored(TombstoneProbe *probe, const PendingTombstone *op)
  * Fetching
  * ---------------------------------------------------------------- */
 
+/*
+ * Where the keys lie close together in the index, it is walked from the first to the last
+ * one: that is faster than to descend to each.
+ */
 void
 tombstone_fetch(int32 table_id, int nkeys, const char *const *keys,
 				const int *keylens, Snapshot snapshot, Tombstone *result)
 {
 	Relation	rel;
 	TombstoneProbe probe;
-	int			i;
+	bool		has_pending = any_pending(pending_top());
 
 	if (nkeys == 0)
 		return;
+	memset(result, 0, nkeys * sizeof(Tombstone));
 	rel = state_open("tombstone", AccessShareLock);
 	probe_begin(&probe, rel, snapshot);
-	for (i = 0; i < nkeys; i++)
-	{
-		PendingTombstone key = {0};
+	if (nkeys >= WALK_MIN_KEYS && are_dense(&probe, nkeys) &&
+		are_ascending(nkeys, keys, keylens))
+		walk_stored(&probe, table_id, nkeys, keys, keylens, result);
+	else
+		probe_stored(&probe, table_id, nkeys, keys, keylens, result);
+	probe_end(&probe);
+	table_close(rel, AccessShareLock);
 
-		CHECK_FOR_INTERRUPTS();
-		set_key(&key, table_id, keys[i], keylens[i]);
-		memset(&result[i], 0, sizeof(Tombstone));
-		probe_find(&probe, table_id, key.key);
-		fetch_stored(&probe, &result[i]);
-		fetch_pending(pending_top(), &key, &result[i]);
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (has_pending)
+		{
+			PendingTombstone key = {0};
+
+			set_key(&key, table_id, keys[i], keylens[i]);
+			fetch_pending(pending_top(), &key, &result[i]);
+			pfree(key.key);
+		}
 		result[i].is_purged = result[i].found && !result[i].image_isnull &&
 			JB_ROOT_IS_SCALAR(DatumGetJsonbP(result[i].image));
 		result[i].image_isnull |= result[i].is_purged;
-		pfree(key.key);
 	}
-	probe_end(&probe);
-	table_close(rel, AccessShareLock);
+}
+
+static bool
+any_pending(const PendingLevel *level)
+{
+	for (; level != NULL; level = level->parent)
+	{
+		if (level->ntombstones > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Are there so many keys that most of the index's pages hold several of them? */
+static bool
+are_dense(const TombstoneProbe *probe, int nkeys)
+{
+	return RelationGetNumberOfBlocks(probe->index) <= nkeys / WALK_MIN_DENSITY;
+}
+
+static bool
+are_ascending(int nkeys, const char *const *keys, const int *keylens)
+{
+	for (int i = 1; i < nkeys; i++)
+	{
+		if (compare_keys(keys[i - 1], keylens[i - 1], keys[i], keylens[i]) >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* As the index orders them */
+static int
+compare_keys(const char *a, int alen, const char *b, int blen)
+{
+	int			result = memcmp(a, b, Min(alen, blen));
+
+	return result != 0 ? result : alen - blen;
+}
+
+static void
+probe_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
+			 const char *const *keys, const int *keylens, Tombstone *result)
+{
+	for (int i = 0; i < nkeys; i++)
+	{
+		bytea	   *key = (bytea *) cstring_to_text_with_len(keys[i], keylens[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		probe_find(probe, table_id, key);
+		while (probe_next(probe))
+			add_stored(probe, &result[i]);
+		pfree(key);
+	}
+}
+
+/* The index's order and that of the keys, merged.  Of the table's rows only those are
+ * looked at that a key was found for. */
+static void
+walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
+			const char *const *keys, const int *keylens, Tombstone *result)
+{
+	bytea	   *first = (bytea *) cstring_to_text_with_len(keys[0], keylens[0]);
+	bytea	   *last = (bytea *) cstring_to_text_with_len(keys[nkeys - 1],
+														  keylens[nkeys - 1]);
+	int			i = 0;
+
+	probe_walk(probe, table_id, first, last);
+	while (index_getnext_tid(probe->scan, ForwardScanDirection) != NULL)
+	{
+		bool		isnull;
+		Datum		datum = index_getattr(probe->scan->xs_itup, 2,
+										  probe->scan->xs_itupdesc, &isnull);
+		bytea	   *stored = DatumGetByteaPP(datum);
+		int			order = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		while (i < nkeys &&
+			   (order = compare_keys(keys[i], keylens[i], VARDATA_ANY(stored),
+									 VARSIZE_ANY_EXHDR(stored))) < 0)
+			i++;
+		if ((Pointer) stored != DatumGetPointer(datum))
+			pfree(stored);
+		if (i == nkeys)
+			break;
+		if (order == 0 && index_fetch_heap(probe->scan, probe->slot))
+			add_stored(probe, &result[i]);
+	}
+	pfree(first);
+	pfree(last);
 }
 
 /* Take all that is stored for a key together. */
 static void
-fetch_stored(TombstoneProbe *probe, Tombstone *result)
+add_stored(TombstoneProbe *probe, Tombstone *result)
 {
-	while (probe_next(probe))
-	{
-		Tombstone	stored;
+	Tombstone	stored;
 
-		read_tombstone(probe->slot, &stored);
-		if (!result->found)
-			*result = stored;
-		else if (stored.node > result->node ||
-				 (stored.node == result->node && stored.xid > result->xid))
-		{
-			stored.clock = with_floor_of(stored.clock, result->clock, 0);
-			*result = stored;
-		}
-		else
-			result->clock = with_floor_of(result->clock, stored.clock, 0);
+	read_tombstone(probe->slot, &stored);
+	if (!result->found)
+		*result = stored;
+	else if (stored.node > result->node ||
+			 (stored.node == result->node && stored.xid > result->xid))
+	{
+		stored.clock = with_floor_of(stored.clock, result->clock, 0);
+		*result = stored;
 	}
+	else
+		result->clock = with_floor_of(result->clock, stored.clock, 0);
 }
 
 /* Lay over it what this transaction has collected, the outermost level first. */
@@ -478,6 +592,25 @@ probe_find(TombstoneProbe *probe, int32 table_id, bytea *key)
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BYTEAEQ,
 				PointerGetDatum(key));
 	index_rescan(probe->scan, keys, 2, NULL, 0);
+}
+
+/* All keys of a table from one to another, for index_getnext_tid(). */
+static void
+probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first, bytea *last)
+{
+	ScanKeyData keys[3];
+
+	index_endscan(probe->scan);
+	probe->scan = compat_index_beginscan(probe->rel, probe->index,
+										 probe->snapshot, lengthof(keys));
+	probe->scan->xs_want_itup = true;
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(table_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_BYTEAGE,
+				PointerGetDatum(first));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_BYTEALE,
+				PointerGetDatum(last));
+	index_rescan(probe->scan, keys, lengthof(keys), NULL, 0);
 }
 
 static bool
