@@ -199,6 +199,8 @@ typedef struct ApplyRow
 	/* for the answer */
 	bool		was_inserted;
 	bool		was_written;
+	bool		is_gone;		/* deleted, and nothing can have brought it
+								 * back */
 	bool		check_presence;
 	Bitmapset  *mentioned;		/* columns that the device wrote in any way */
 	Bitmapset  *force;			/* columns to send back whatever they hold */
@@ -213,6 +215,7 @@ typedef struct TouchedRow
 	Datum	   *key;
 	bool		was_inserted;
 	bool		was_written;
+	bool		is_gone;
 	bool		check_presence;
 	bool		is_news;		/* the device may not have the row */
 	bool		is_recalled;	/* the device may not know what became of it */

@@ -85,6 +85,7 @@ apply_remember_rows(ApplyState *state)
 		}
 		touched->was_inserted |= row->was_inserted;
 		touched->was_written |= row->was_written;
+		touched->is_gone = row->is_gone;
 		touched->check_presence |= row->check_presence;
 		touched->is_news |= row->is_news;
 		for (int i = 0; i < row->table->ncolumns; i++)
@@ -286,7 +287,7 @@ needs_reread(ApplyState *state, const TouchedRow *row)
 	const SyncTable *table = row->table;
 
 	return row->check_presence || !bms_is_empty(row->force) || row->is_recalled ||
-		row->device_deleted || row->is_news || row->by_intent ||
+		(row->device_deleted && !row->is_gone) || row->is_news || row->by_intent ||
 		!apply_may_pull(state, row->scope) ||
 		(state->any_triggers && row->was_written) ||
 		apply_is_side_written(state, &row->ref) ||

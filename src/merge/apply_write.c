@@ -162,6 +162,7 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 			if (!row_direct_delete(direct, row->key, &row->tid))
 				report_missing(table);
 			check_taken(table, planned);
+			row->is_gone = !row_direct_acts_on_delete(direct);
 			continue;
 		}
 		for (int c = -1; (c = bms_next_member(written, c)) >= 0; n++)
@@ -173,6 +174,7 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 		if (row->has_tombstone)
 			tombstone_remove(table->table_id, row->ref.key_bytes,
 							 row->ref.key_len);
+		row->is_gone = false;
 		clock = RowClockPGetDatum(row_clock_pack(row->clock));
 		if (action == ROW_INSERT)
 		{
@@ -311,6 +313,7 @@ write_by_statement(ApplyState *state, RowAction action, ApplyRow **rows,
 			isnull[n] = row->isnull[c];
 		}
 		row_batch_put(batch, i, row->key, values, isnull);
+		row->is_gone = false;
 		/* it comes back: its clock has taken over the tombstone's floor */
 		if (row->has_tombstone && action != ROW_REMOVE)
 			tombstone_remove(table->table_id, row->ref.key_bytes,

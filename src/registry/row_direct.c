@@ -498,6 +498,12 @@ row_direct_update(RowDirect *direct, const Datum *key, Datum clock,
 }
 
 bool
+row_direct_acts_on_delete(const RowDirect *direct)
+{
+	return direct->result->ri_TrigDesc->trig_delete_after_row;
+}
+
+bool
 row_direct_delete(RowDirect *direct, const Datum *key, ItemPointer tid)
 {
 	MemoryContext oldcontext;

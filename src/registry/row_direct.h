@@ -71,6 +71,9 @@ extern bool row_direct_update(RowDirect *direct, const Datum *key, Datum clock,
 /* Fires our own trigger. */
 extern bool row_direct_delete(RowDirect *direct, const Datum *key,
 							  ItemPointer tid);
+
+/* Does anything act on rows that are deleted, such as a foreign key's action? */
+extern bool row_direct_acts_on_delete(const RowDirect *direct);
 extern void row_direct_end_writes(RowDirect *direct);
 
 /* Is it the violation of the table's primary key? */
