@@ -120,15 +120,26 @@ static void conflict_values(const ConflictRow *row, Datum *values, bool *nulls);
 static void conflict_shadow_values(const ConflictRow *row, Datum *values,
 								   bool *nulls);
 
+/*
+ * Of random bytes some are kept in stock: to ask for them takes as long as to find a
+ * row.
+ */
 void
 journal_new_id(pg_uuid_t *id)
 {
+	static unsigned char stock[64 * UUID_LEN];
+	static int	nleft = 0;
 	uint64		ms;
 
-	if (!pg_strong_random(id->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	if (nleft == 0)
+	{
+		if (!pg_strong_random(stock, sizeof(stock)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		nleft = sizeof(stock) / UUID_LEN;
+	}
+	memcpy(id->data, stock + --nleft * UUID_LEN, UUID_LEN);
 
 	ms = HLC_MS(hlc_from_timestamptz(GetCurrentTimestamp(), 0));
 	for (int i = 0; i < 6; i++)

@@ -31,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -91,11 +92,21 @@ static AwaitedRow *noted_rows = NULL;
 static int	nnoted_rows = 0;
 static int	maxnoted_rows = 0;
 
+/* ---- backend-local state, valid until something is added to what waits ---- */
+
+#define MAX_UNWATCHED	64
+
+static int32 unwatched_tables[MAX_UNWATCHED];	/* ids: nothing waits for their rows */
+static int	nunwatched = 0;
+static uint64 times_forgotten = 0;
+static Oid	waiting_relid = InvalidOid;
+
 static void waiting_values(const WaitingChange *change, Datum *values,
 						   bool *nulls);
 static WaitingChange waiting_change(HeapTuple tuple, TupleDesc desc);
 static SysScanDesc scan_parent(Relation rel, Relation index, int nkeys,
 							   int32 table_id, Datum key, Snapshot snapshot);
+static void forget_unwatched(Datum arg, Oid relid);
 static bool any_waits_for(int32 table_id, const char *key, int keylen);
 static void add_devices(HTAB *devices, Relation rel, Relation index,
 						Snapshot snapshot, int32 table_id, Datum key);
@@ -124,6 +135,7 @@ waiting_insert(const WaitingChange *changes, int nchanges)
 		waiting_values(&changes[i], values, nulls);
 		state_writer_put(writer, values, nulls);
 	}
+	CacheInvalidateRelcache(state_writer_relation(writer));
 	state_writer_end(writer);
 	CommandCounterIncrement();
 	watched_tables = NIL;
@@ -142,6 +154,7 @@ waiting_update(WaitingChange *change)
 	CatalogTupleUpdate(rel, &change->tid, tuple);
 	change->tid = tuple->t_self;
 	heap_freetuple(tuple);
+	CacheInvalidateRelcache(rel);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 	watched_tables = NIL;
@@ -456,6 +469,7 @@ waiting_is_watched(int32 table_id)
 	MemoryContext oldcontext;
 	WatchedTable *watched;
 	ListCell   *lc;
+	uint64		times;
 
 	foreach(lc, watched_tables)
 	{
@@ -463,11 +477,19 @@ waiting_is_watched(int32 table_id)
 		if (watched->table_id == table_id)
 			return watched->is_watched;
 	}
+	for (int i = 0; i < nunwatched; i++)
+	{
+		if (unwatched_tables[i] == table_id)
+			return false;
+	}
 	if (!is_initialized)
 	{
 		RegisterXactCallback(forget_noted, NULL);
+		CacheRegisterRelcacheCallback(forget_unwatched, (Datum) 0);
 		is_initialized = true;
 	}
+	waiting_relid = state_find("waiting");
+	times = times_forgotten;
 	oldcontext = MemoryContextSwitchTo(TopTransactionContext);
 	watched = palloc(sizeof(WatchedTable));
 	watched->table_id = table_id;
@@ -475,7 +497,24 @@ waiting_is_watched(int32 table_id)
 		any_waits_for(table_id, NULL, 0);
 	watched_tables = lappend(watched_tables, watched);
 	MemoryContextSwitchTo(oldcontext);
+	if (!watched->is_watched && OidIsValid(waiting_relid) &&
+		times == times_forgotten)
+	{
+		if (nunwatched == MAX_UNWATCHED)
+			nunwatched = 0;
+		unwatched_tables[nunwatched++] = table_id;
+	}
 	return watched->is_watched;
+}
+
+/* Whoever adds to what waits says so by invalidating its table. */
+static void
+forget_unwatched(Datum arg, Oid relid)
+{
+	if (relid != InvalidOid && relid != waiting_relid)
+		return;
+	nunwatched = 0;
+	times_forgotten++;
 }
 
 /* Does anything wait for this row (NULL: any row) of the table? */

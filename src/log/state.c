@@ -3,9 +3,9 @@
  * state.c
  *	  Opening the extension's own tables, and working on them as their owner.
  *
- * Tables are found by schema and name on every call: two syscache look-ups,
- * and nothing to invalidate when the extension is dropped and created again
- * within the life of a backend.
+ * Relations are found by schema and name.  What was found is kept until the
+ * catalog's entry of any schema or relation changes, as when the extension is dropped and
+ * created again within the life of a backend.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,7 @@
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -35,6 +36,15 @@
 
 /* rows written at once */
 #define STATE_WRITER_BATCH	64
+
+/* names of relations in the schema, which are literals: known by their addresses */
+#define KEPT_OIDS		251
+
+typedef struct KeptOid
+{
+	const char *name;			/* NULL: free */
+	Oid			relid;
+} KeptOid;
 
 struct StateWriter
 {
@@ -45,6 +55,12 @@ struct StateWriter
 	TupleTableSlot *slots[STATE_WRITER_BATCH];	/* made when first needed */
 };
 
+/* ---- backend-local state ---- */
+
+static KeptOid kept_oids[KEPT_OIDS];
+static uint64 times_forgotten = 0;
+
+static void state_forget(Datum arg, int cacheid, uint32 hashvalue);
 static void state_writer_flush(StateWriter *writer);
 static void insert_index_entries(StateWriter *writer, TupleTableSlot *slot);
 static TupleTableSlot *writer_slot(StateWriter *writer, int i);
@@ -54,9 +70,36 @@ static char *state_search_path(Oid relid);
 Oid
 state_find(const char *name)
 {
-	Oid			schema = get_namespace_oid(STATE_SCHEMA, true);
+	static bool is_initialized = false;
+	KeptOid    *kept = &kept_oids[(uintptr_t) name % KEPT_OIDS];
+	uint64		times;
+	Oid			schema;
+	Oid			relid;
 
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	if (kept->name == name)
+		return kept->relid;
+	if (!is_initialized)
+	{
+		CacheRegisterSyscacheCallback(RELNAMENSP, state_forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACENAME, state_forget, (Datum) 0);
+		is_initialized = true;
+	}
+	times = times_forgotten;
+	schema = get_namespace_oid(STATE_SCHEMA, true);
+	relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	if (OidIsValid(relid) && times == times_forgotten)
+	{
+		kept->name = name;
+		kept->relid = relid;
+	}
+	return relid;
+}
+
+static void
+state_forget(Datum arg, int cacheid, uint32 hashvalue)
+{
+	memset(kept_oids, 0, sizeof(kept_oids));
+	times_forgotten++;
 }
 
 Relation

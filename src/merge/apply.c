@@ -33,11 +33,13 @@
 #include "registry/table_version.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define APPLY_RESULT_COLUMNS	12
@@ -47,6 +49,9 @@ PG_FUNCTION_INFO_V1(sync_apply_delta);
 /* ---- backend-local state ---- */
 
 bool		apply_in_progress = false;
+
+static TupleDesc kept_desc = NULL;	/* of the answers of ... */
+static Oid	kept_desc_function = InvalidOid;	/* ... this function; or NULL */
 
 static void apply_delta(ApplyState *state, ApplyResult *result);
 static bool apply_known(ApplyState *state, ApplyResult *result,
@@ -76,6 +81,8 @@ static Jsonb *json_or_null(const char *text);
 static void append_known_outcomes(StringInfo buf, Jsonb *outcomes, int64 from,
 								  int64 to);
 static void not_all_told(ApplyState *state, const ApplyResult *result);
+static TupleDesc result_desc(FunctionCallInfo fcinfo);
+static void forget_result_desc(Datum arg, int cacheid, uint32 hashvalue);
 static Datum result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result);
 
 /*
@@ -918,17 +925,50 @@ apply_json_array(const char *members)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
+/*
+ * The row type of the answer.  To make it takes longer than to read a small delta, so
+ * it is kept as long as functions stay the same.
+ */
+static TupleDesc
+result_desc(FunctionCallInfo fcinfo)
+{
+	static bool is_initialized = false;
+	MemoryContext oldcontext;
+	TupleDesc	desc;
+
+	if (kept_desc != NULL && kept_desc_function == fcinfo->flinfo->fn_oid)
+		return kept_desc;
+	if (!is_initialized)
+	{
+		CacheRegisterSyscacheCallback(PROCOID, forget_result_desc, (Datum) 0);
+		is_initialized = true;
+	}
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	BlessTupleDesc(desc);
+	oldcontext = MemoryContextSwitchTo(CacheMemoryContext);
+	kept_desc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(oldcontext);
+	kept_desc_function = fcinfo->flinfo->fn_oid;
+	return kept_desc;
+}
+
+static void
+forget_result_desc(Datum arg, int cacheid, uint32 hashvalue)
+{
+	if (kept_desc != NULL)
+		FreeTupleDesc(kept_desc);
+	kept_desc = NULL;
+}
+
 static Datum
 result_tuple(FunctionCallInfo fcinfo, const ApplyResult *result)
 {
-	TupleDesc	desc;
+	TupleDesc	desc = result_desc(fcinfo);
 	Datum		values[APPLY_RESULT_COLUMNS];
 	bool		isnull[APPLY_RESULT_COLUMNS] = {false};
 	int			n = 0;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	BlessTupleDesc(desc);
 	Assert(desc->natts == APPLY_RESULT_COLUMNS);
 
 	values[n++] = UUIDPGetDatum(&result->reconciliation);

@@ -100,16 +100,22 @@ device_read(const pg_uuid_t *uuid, bool lock, bool check_caller)
 			is_done = true;
 		else
 		{
+			ItemPointerData tid = tuple->t_self;
+
 			device = device_from_tuple(tuple, RelationGetDescr(rel));
 			if (check_caller)
 				device_row_check_caller(device);
 			if (!lock)
 				is_done = true;
-			else if (device_lock(rel, &device->tid, snapshot, LockWaitBlock, &tuple))
+			else if (device_lock(rel, &tid, snapshot, LockWaitBlock, &tuple))
 			{
-				device = device_from_tuple(tuple, RelationGetDescr(rel));
-				if (check_caller)
-					device_row_check_caller(device);
+				/* a newer version, which we waited for */
+				if (!ItemPointerEquals(&tuple->t_self, &device->tid))
+				{
+					device = device_from_tuple(tuple, RelationGetDescr(rel));
+					if (check_caller)
+						device_row_check_caller(device);
+				}
 				is_done = true;
 			}
 			else
@@ -192,8 +198,7 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 	bool		nulls[NATTS_DEVICE];
 
 	Assert(desc->natts == NATTS_DEVICE);
-	for (int i = 0; i < NATTS_DEVICE; i++)
-		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+	heap_deform_tuple(tuple, desc, values, nulls);
 
 	device->uuid = *DatumGetUUIDP(values[ANUM_DEVICE_DEVICE - 1]);
 	device->owner = TextDatumGetCString(values[ANUM_DEVICE_OWNER - 1]);
@@ -458,8 +463,7 @@ scope_from_tuple(HeapTuple tuple, TupleDesc desc)
 	bool		nulls[NATTS_SCOPE];
 
 	Assert(desc->natts == NATTS_SCOPE);
-	for (int i = 0; i < NATTS_SCOPE; i++)
-		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+	heap_deform_tuple(tuple, desc, values, nulls);
 
 	scope.scope = TextDatumGetCString(values[ANUM_SCOPE_SCOPE - 1]);
 	scope.can_push = DatumGetBool(values[ANUM_SCOPE_CAN_PUSH - 1]);

@@ -124,9 +124,13 @@ delta_arena_reset(DeltaArena *arena)
 void
 delta_builder_init(DeltaBuilder *b)
 {
+	static uint64 seed = 0;
+
+	/* the process's own, since a random number takes longer than a small delta */
+	if (seed == 0 && !pg_strong_random(&seed, sizeof(seed)))
+		seed = (uint64) (uintptr_t) b;
 	memset(b, 0, sizeof(DeltaBuilder));
-	if (!pg_strong_random(&b->seed, sizeof(b->seed)))
-		b->seed = (uint64) (uintptr_t) b;
+	b->seed = seed;
 	initStringInfo(&b->changes);
 	b->last_hlc = HLC_MIN;
 }
