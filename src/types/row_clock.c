@@ -72,6 +72,8 @@ static char *put_stamps(char *p, const PackPlan *plan);
 static char *put_runs(char *p, const RowClock *rc, const PackPlan *plan);
 static int	used_stamp_cmp(const void *a, const void *b);
 static int	uuid_cmp(const void *a, const void *b);
+static inline bool uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b);
+static int	uuid_index(const PackPlan *plan, const pg_uuid_t *uuid);
 
 /* unpacking */
 static const char *decode_whole(const char *p, const char *end, int flags,
@@ -560,20 +562,42 @@ plan_general(PackPlan *plan, const RowClock *rc, int ncolumns)
 		plan->rank[plan->stamps[i].source] = plan->nstamps - 1;
 	}
 
+	/* most stamps repeat those of the stamp before, or name the node twice */
 	plan->uuids = palloc((2 * plan->nstamps + 1) * sizeof(pg_uuid_t));
+	nused = 0;
 	for (int i = 0; i < plan->nstamps; i++)
 	{
-		plan->uuids[2 * i] = plan->stamps[i].stamp->replica;
-		plan->uuids[2 * i + 1] = plan->stamps[i].stamp->node;
+		const Stamp *stamp = plan->stamps[i].stamp;
+		const Stamp *last = i == 0 ? NULL : plan->stamps[i - 1].stamp;
+
+		if (last == NULL || !uuid_equal(&stamp->replica, &last->replica))
+			plan->uuids[nused++] = stamp->replica;
+		if (!uuid_equal(&stamp->node, &stamp->replica) &&
+			(last == NULL || !uuid_equal(&stamp->node, &last->node)))
+			plan->uuids[nused++] = stamp->node;
 	}
-	merge_sort(plan->uuids, 2 * plan->nstamps, sizeof(pg_uuid_t), uuid_cmp);
+	merge_sort(plan->uuids, nused, sizeof(pg_uuid_t), uuid_cmp);
 	plan->nuuids = 0;
-	for (int i = 0; i < 2 * plan->nstamps; i++)
+	for (int i = 0; i < nused; i++)
 	{
 		if (i == 0 || uuid_cmp(&plan->uuids[plan->nuuids - 1],
 							   &plan->uuids[i]) != 0)
 			plan->uuids[plan->nuuids++] = plan->uuids[i];
 	}
+}
+
+static int
+uuid_index(const PackPlan *plan, const pg_uuid_t *uuid)
+{
+	const pg_uuid_t *found;
+
+	for (int i = 0; i < plan->nuuids && i < 4; i++)
+	{
+		if (uuid_equal(&plan->uuids[i], uuid))
+			return i;
+	}
+	found = bsearch(uuid, plan->uuids, plan->nuuids, sizeof(pg_uuid_t), uuid_cmp);
+	return found - plan->uuids;
 }
 
 static char *
@@ -586,15 +610,12 @@ put_stamps(char *p, const PackPlan *plan)
 	for (int i = 0; i < plan->nstamps; i++)
 	{
 		const Stamp *stamp = plan->stamps[i].stamp;
-		pg_uuid_t  *replica = bsearch(&stamp->replica, plan->uuids,
-									  plan->nuuids, sizeof(pg_uuid_t),
-									  uuid_cmp);
-		pg_uuid_t  *node = bsearch(&stamp->node, plan->uuids, plan->nuuids,
-								   sizeof(pg_uuid_t), uuid_cmp);
+		int			replica = uuid_index(plan, &stamp->replica);
+		int			node = uuid_equal(&stamp->node, &stamp->replica) ? replica :
+		uuid_index(plan, &stamp->node);
 
 		Assert(stamp->xid <= VV_MAX_COUNTER);
-		p = varint_put(p, (uint64) (replica - plan->uuids) * plan->nuuids +
-					   (node - plan->uuids));
+		p = varint_put(p, (uint64) replica * plan->nuuids + node);
 		p = varint_put(p, stamp->xid - xid);
 		p = varint_put(p, varint_zigzag((int64) HLC_MS(stamp->hlc) - ms));
 		p = varint_put(p, HLC_COUNTER(stamp->hlc));
@@ -647,6 +668,12 @@ static int
 uuid_cmp(const void *a, const void *b)
 {
 	return memcmp(a, b, UUID_LEN);
+}
+
+static inline bool
+uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, UUID_LEN) == 0;
 }
 
 /*
