@@ -179,6 +179,7 @@ typedef struct ApplyRow
 	bool		image_isnull;
 	bool		image_is_new;	/* it is to be made of the values, of ... */
 	Bitmapset  *image_columns;	/* ... these columns and the key */
+	int			place;			/* in the order of keys, of the batch's rows */
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */

@@ -21,6 +21,7 @@
 #include "guard/row_security.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "registry/row_fetch.h"
 #include "registry/value.h"
 #include "storage/lmgr.h"
@@ -38,6 +39,13 @@
 #define DEAD_ROW_LOCKS			256
 #define DEAD_ROW_LOCK_CLASS		0x0D
 
+typedef struct SortedRow
+{
+	ApplyRow   *row;
+	int32		table_id;
+	uint64		prefix;			/* of the key */
+} SortedRow;
+
 /* The rows of one table, sorted by key */
 typedef struct TableRows
 {
@@ -48,6 +56,8 @@ typedef struct TableRows
 	Bitmapset  *columns;		/* to read */
 } TableRows;
 
+static uint64 key_prefix(const RowRef *ref);
+static int	compare_sorted_rows(const void *a, const void *b);
 static ApplyRow *make_row(ApplyState *state, ApplyChange *change);
 static void read_table(TableRows *work);
 static void row_read(void *arg, int ordinal, Datum clock, bool clock_isnull,
@@ -289,17 +299,51 @@ ApplyRow **
 apply_sorted_rows(ApplyState *state, int *nrows)
 {
 	HASH_SEQ_STATUS status;
+	SortedRow  *sorted;
 	ApplyRow  **rows;
 	ApplyRow   *row;
 	int			n = 0;
 
 	rows = palloc(Max(hash_get_num_entries(state->rows), 1) * sizeof(ApplyRow *));
+	sorted = palloc(Max(hash_get_num_entries(state->rows), 1) * sizeof(SortedRow));
 	hash_seq_init(&status, state->rows);
 	while ((row = hash_seq_search(&status)) != NULL)
-		rows[n++] = row;
-	merge_sort(rows, n, sizeof(ApplyRow *), apply_compare_rows);
+	{
+		sorted[n].row = row;
+		sorted[n].table_id = row->ref.table_id;
+		sorted[n++].prefix = key_prefix(&row->ref);
+	}
+	merge_sort(sorted, n, sizeof(SortedRow), compare_sorted_rows);
+	for (int i = 0; i < n; i++)
+	{
+		rows[i] = sorted[i].row;
+		rows[i]->place = i;
+	}
+	pfree(sorted);
 	*nrows = n;
 	return rows;
+}
+
+/* The key's first bytes as a number, which compares as they do. */
+static uint64
+key_prefix(const RowRef *ref)
+{
+	uint64		prefix = 0;
+
+	memcpy(&prefix, ref->key_bytes, Min(ref->key_len, sizeof(prefix)));
+	return pg_ntoh64(prefix);
+}
+
+/* As apply_compare_rows does it, but mostly without a look at the rows */
+static int
+compare_sorted_rows(const void *a, const void *b)
+{
+	const SortedRow *x = a;
+	const SortedRow *y = b;
+
+	if (x->table_id == y->table_id && x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	return apply_compare_rows(&x->row, &y->row);
 }
 
 int

@@ -52,6 +52,8 @@ void
 apply_write(ApplyState *state)
 {
 	ApplyRow  **rows = state->pending_rows;
+	ApplyRow  **removed;
+	int			nremoved = 0;
 	int			n = 0;
 
 	for (int i = 0; i < state->npending; i++)
@@ -82,18 +84,23 @@ apply_write(ApplyState *state)
 			apply_refresh_clocks(state);
 	}
 
-	merge_sort(rows, n, sizeof(ApplyRow *), compare_for_delete);
-	for (int start = 0, end; start < n; start = end)
+	removed = palloc(n * sizeof(ApplyRow *));
+	for (int i = 0; i < n; i++)
 	{
-		for (end = start + 1; end < n; end++)
+		if (rows[i]->action == ROW_REMOVE)
+			removed[nremoved++] = rows[i];
+	}
+	merge_sort(removed, nremoved, sizeof(ApplyRow *), compare_for_delete);
+	for (int start = 0, end; start < nremoved; start = end)
+	{
+		for (end = start + 1; end < nremoved; end++)
 		{
-			if (rows[end]->table != rows[start]->table ||
-				rows[end]->action != rows[start]->action)
+			if (removed[end]->table != removed[start]->table)
 				break;
 		}
-		if (rows[start]->action == ROW_REMOVE)
-			write_rows(state, rows[start]->action, rows + start, end - start);
+		write_rows(state, ROW_REMOVE, removed + start, end - start);
 	}
+	pfree(removed);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -457,7 +464,7 @@ compare_for_write(const void *a, const void *b)
 	if (x->action != y->action)
 		return x->action < y->action ? -1 : 1;
 	result = bms_compare(x->written, y->written);
-	return result != 0 ? result : apply_compare_rows(a, b);
+	return result != 0 ? result : x->place - y->place;
 }
 
 /* Children first. */
@@ -471,7 +478,5 @@ compare_for_delete(const void *a, const void *b)
 		return x->table->rank > y->table->rank ? -1 : 1;
 	if (x->table->table_id != y->table->table_id)
 		return x->table->table_id > y->table->table_id ? -1 : 1;
-	if (x->action != y->action)
-		return x->action < y->action ? -1 : 1;
-	return apply_compare_rows(a, b);
+	return x->place - y->place;
 }
