@@ -85,6 +85,8 @@ static void stamp_row(CapturedRelation *cr, RowClock *clock,
 					  const Bitmapset *changes);
 static Bitmapset *unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
 								 const PlannedWrite *planned);
+static bool name_has_changed(const CapturedRelation *cr,
+							 const Bitmapset *changes);
 static bool key_has_changed(const CapturedRelation *cr, const Bitmapset *changes,
 							const RowName *old_name, const RowName *new_name);
 
@@ -255,6 +257,7 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	RowClock   *clock;
 	RowName		old_name;
 	RowName		new_name;
+	bool		is_renamed;
 
 	if (changes == NULL && write_set_is_empty())
 	{
@@ -263,8 +266,12 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 		return new_row_form(&row);
 	}
 
-	if (!captured_row_name(cr, old_slot, &old_name) ||
-		!captured_row_name(cr, row.slot, &new_name))
+	if (!captured_row_name(cr, old_slot, &old_name))
+		return row.tuple;		/* cannot be: it is stored */
+	is_renamed = name_has_changed(cr, changes);
+	if (!is_renamed)
+		new_name = old_name;
+	else if (!captured_row_name(cr, row.slot, &new_name))
 		return row.tuple;		/* a NULL in the key, about to fail */
 	planned = write_set_take(cr->table->table_id, old_name.key.data,
 							 old_name.key.len, false);
@@ -285,7 +292,8 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 		clock = update_clock(cr, &row, old_slot, planned, changes);
 	if (changes != NULL || planned != NULL)
 	{
-		log_row(cr, &old_name);
+		if (is_renamed)
+			log_row(cr, &old_name);
 		log_row(cr, &new_name);
 		note_row(cr, &new_name);
 	}
@@ -454,6 +462,19 @@ unasked_values(CapturedRelation *cr, TupleTableSlot *slot,
 			result = bms_add_member(result, i);
 	}
 	return result;
+}
+
+/* Is the key or the scope among the changes? */
+static bool
+name_has_changed(const CapturedRelation *cr, const Bitmapset *changes)
+{
+	for (int i = 0; i < cr->table->nkeys; i++)
+	{
+		if (bms_is_member(cr->table->key[i], changes))
+			return true;
+	}
+	return cr->table->scope_column >= 0 &&
+		bms_is_member(cr->table->scope_column, changes);
 }
 
 static bool

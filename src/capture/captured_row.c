@@ -149,6 +149,8 @@ captured_row_changes(const CapturedRelation *cr, TupleTableSlot *old_slot,
 	Bitmapset  *changes = NULL;
 	int			i;
 
+	slot_getallattrs(old_slot);
+	slot_getallattrs(new_slot);
 	for (i = 0; i < cr->table->ncolumns; i++)
 	{
 		const SyncColumn *column = &cr->table->columns[i];

@@ -64,7 +64,11 @@ struct ChangeLogScan
 };
 
 static bool same_scope(const text *a, const text *b);
-static text *share_scope(const PendingLevel *level, const text *scope);
+static void add_entry(PendingLevel *level, uint32 hash, int32 table_id,
+					  const char *scope, int scopelen, const char *key,
+					  int keylen);
+static bool is_scope(const text *a, const char *scope, int len);
+static text *share_scope(const PendingLevel *level, const char *scope, int len);
 static int	compare_entries(const void *a, const void *b);
 static int	compare_logged_rows(const void *a, const void *b);
 
@@ -89,23 +93,30 @@ static uint64 max_xid(Relation rel, Relation index, const text *scope,
 void
 change_log_add(const char *scope, int32 table_id, const char *key, int keylen)
 {
-	PendingEntry entry;
+	int			scopelen = scope == NULL ? 0 : strlen(scope);
 
-	entry.table_id = table_id;
-	entry.scope = scope == NULL ? NULL : cstring_to_text(scope);
-	entry.key = (bytea *) cstring_to_text_with_len(key, keylen);
-	entry.hash = hash_combine(seeded_hash(key, keylen),
-							  murmurhash32((uint32) table_id));
-	change_log_collect(pending_level(), &entry);
-	pfree(entry.key);
-	if (entry.scope != NULL)
-		pfree(entry.scope);
+	add_entry(pending_level(), hash_combine(seeded_hash(key, keylen),
+											murmurhash32((uint32) table_id)),
+			  table_id, scope, scopelen, key, keylen);
 }
 
 void
 change_log_collect(PendingLevel *level, const PendingEntry *entry)
 {
-	uint32		probe = entry->hash;
+	const text *scope = entry->scope;
+
+	add_entry(level, entry->hash, entry->table_id,
+			  scope == NULL ? NULL : VARDATA(scope),
+			  scope == NULL ? 0 : VARSIZE(scope) - VARHDRSZ,
+			  VARDATA(entry->key), VARSIZE(entry->key) - VARHDRSZ);
+}
+
+/* Enter a copy of what is given, unless it is there. */
+static void
+add_entry(PendingLevel *level, uint32 hash, int32 table_id, const char *scope,
+		  int scopelen, const char *key, int keylen)
+{
+	uint32		probe = hash;
 	PendingEntry *fresh;
 	MemoryContext old_context;
 	int			i;
@@ -114,10 +125,10 @@ change_log_collect(PendingLevel *level, const PendingEntry *entry)
 	{
 		PendingEntry *old = &level->entries[i];
 
-		if (old->hash == entry->hash && old->table_id == entry->table_id &&
-			VARSIZE(old->key) == VARSIZE(entry->key) &&
-			memcmp(old->key, entry->key, VARSIZE(entry->key)) == 0 &&
-			same_scope(old->scope, entry->scope))
+		if (old->hash == hash && old->table_id == table_id &&
+			VARSIZE(old->key) == VARHDRSZ + keylen &&
+			memcmp(VARDATA(old->key), key, keylen) == 0 &&
+			is_scope(old->scope, scope, scopelen))
 			return;
 	}
 
@@ -132,10 +143,10 @@ change_log_collect(PendingLevel *level, const PendingEntry *entry)
 									  level->maxentries * sizeof(PendingEntry));
 	}
 	fresh = &level->entries[level->nentries];
-	fresh->hash = entry->hash;
-	fresh->table_id = entry->table_id;
-	fresh->scope = share_scope(level, entry->scope);
-	fresh->key = DatumGetByteaPCopy(PointerGetDatum(entry->key));
+	fresh->hash = hash;
+	fresh->table_id = table_id;
+	fresh->scope = share_scope(level, scope, scopelen);
+	fresh->key = (bytea *) cstring_to_text_with_len(key, keylen);
 	level->nentries++;
 	pending_index_add(level->context, &level->entry_index, level->entries,
 					  sizeof(PendingEntry), level->nentries);
@@ -270,16 +281,24 @@ same_scope(const text *a, const text *b)
 		memcmp(a, b, VARSIZE(a)) == 0;
 }
 
+static bool
+is_scope(const text *a, const char *scope, int len)
+{
+	if (a == NULL || scope == NULL)
+		return a == NULL && scope == NULL;
+	return VARSIZE(a) == VARHDRSZ + len && memcmp(VARDATA(a), scope, len) == 0;
+}
+
 /* A copy of the scope, or the one that the entry before has. */
 static text *
-share_scope(const PendingLevel *level, const text *scope)
+share_scope(const PendingLevel *level, const char *scope, int len)
 {
 	if (scope == NULL)
 		return NULL;
 	if (level->nentries > 0 &&
-		same_scope(level->entries[level->nentries - 1].scope, scope))
+		is_scope(level->entries[level->nentries - 1].scope, scope, len))
 		return level->entries[level->nentries - 1].scope;
-	return DatumGetTextPCopy(PointerGetDatum(scope));
+	return cstring_to_text_with_len(scope, len);
 }
 
 /* By scope and table; any order will do as long as equal ones are together. */

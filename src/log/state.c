@@ -62,7 +62,8 @@ static uint64 times_forgotten = 0;
 
 static void state_forget(Datum arg, int cacheid, uint32 hashvalue);
 static void state_writer_flush(StateWriter *writer);
-static void insert_index_entries(StateWriter *writer, TupleTableSlot *slot);
+static void insert_index_entries(StateWriter *writer, HeapTuple tuple,
+								 ItemPointer tid);
 static TupleTableSlot *writer_slot(StateWriter *writer, int i);
 static Oid	state_lookup(const char *name);
 static char *state_search_path(Oid relid);
@@ -148,7 +149,7 @@ state_writer_end(StateWriter *writer)
 	for (i = 0; i < STATE_WRITER_BATCH && writer->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
 	CatalogCloseIndexes(writer->indexes);
-	table_close(writer->rel, RowExclusiveLock);
+	table_close(writer->rel, NoLock);	/* locked until the end, as by DML */
 	pfree(writer);
 }
 
@@ -165,27 +166,30 @@ state_writer_flush(StateWriter *writer)
 
 	if (n == 0)
 		return;
-	for (i = 0; i < n; i++)
-		ExecStoreHeapTuple(writer->tuples[i], writer_slot(writer, i), true);
+	writer->ntuples = 0;
 	if (n == 1)
 	{
 		heap_insert(writer->rel, writer->tuples[0], cid, 0, NULL);
-		writer->slots[0]->tts_tid = writer->tuples[0]->t_self;
+		insert_index_entries(writer, writer->tuples[0], &writer->tuples[0]->t_self);
+		heap_freetuple(writer->tuples[0]);
+		return;
 	}
-	else
-		heap_multi_insert(writer->rel, writer->slots, n, cid, 0, NULL);
 
 	for (i = 0; i < n; i++)
+		ExecStoreHeapTuple(writer->tuples[i], writer_slot(writer, i), true);
+	heap_multi_insert(writer->rel, writer->slots, n, cid, 0, NULL);
+	for (i = 0; i < n; i++)
 	{
-		insert_index_entries(writer, writer->slots[i]);
+		insert_index_entries(writer, writer->tuples[i], &writer->slots[i]->tts_tid);
 		ExecClearTuple(writer->slots[i]);
 	}
-	writer->ntuples = 0;
 }
 
+/* All indexes are of plain columns, and of all rows. */
 static void
-insert_index_entries(StateWriter *writer, TupleTableSlot *slot)
+insert_index_entries(StateWriter *writer, HeapTuple tuple, ItemPointer tid)
 {
+	TupleDesc	desc = RelationGetDescr(writer->rel);
 	int			i;
 
 	for (i = 0; i < writer->indexes->ri_NumIndices; i++)
@@ -195,8 +199,11 @@ insert_index_entries(StateWriter *writer, TupleTableSlot *slot)
 		Datum		values[INDEX_MAX_KEYS];
 		bool		nulls[INDEX_MAX_KEYS];
 
-		FormIndexDatum(info, slot, NULL, values, nulls);
-		index_insert(index, values, nulls, &slot->tts_tid, writer->rel,
+		Assert(info->ii_Expressions == NIL && info->ii_Predicate == NIL);
+		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+			values[k] = heap_getattr(tuple, info->ii_IndexAttrNumbers[k], desc,
+									 &nulls[k]);
+		index_insert(index, values, nulls, tid, writer->rel,
 					 index->rd_index->indisunique ? UNIQUE_CHECK_YES :
 					 UNIQUE_CHECK_NO,
 					 false, info);
