@@ -360,11 +360,18 @@ value_attempt(bool (*attempt) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
+		ErrorData  *error;
+
+		/* in any case: with it open, an error would not end the transaction */
 		MemoryContextSwitchTo(context);
-		if (!is_about_value(geterrcode()))
-			PG_RE_THROW();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_about_value(error->sqlerrcode))
+			ReThrowError(error);
+		FreeErrorData(error);
 		result = false;
 	}
 	PG_END_TRY();
