@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "fuzz.h"
 #include "types/version_vector.h"
 

@@ -653,11 +653,11 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 }
 
 void
-tuplestore_putvalues(Tuplestorestate *state, TupleDesc tdesc, Datum *values,
+tuplestore_putvalues(Tuplestorestate *state, TupleDesc tdesc,
 #if PG_VERSION_NUM >= 170000
-					 const bool *isnull)
+					 const Datum *values, const bool *isnull)
 #else
-					 bool *isnull)
+					 Datum *values, bool *isnull)
 #endif
 {
 	NOT_IN_THE_SHIM("tuplestore_putvalues");

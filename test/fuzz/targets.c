@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "fuzz.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
