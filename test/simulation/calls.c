@@ -302,6 +302,7 @@ check_page(Device *device, const Json *page)
 
 			if (strcmp(sim.tables[t].name, json_text(body, "table")) != 0)
 				continue;
+			is_new = sim.has_parents && !sim.tables[t].is_pure;
 			k = key_number(&sim.tables[t], json_get(body, "key"));
 			for (int j = sim.npositions[t][k] - 1; j >= 0 && !is_new; j--)
 				is_new = !vector_covers(device->vector, sim.positions[t][k][j].node, sim.positions[t][k][j].xid);

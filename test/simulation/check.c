@@ -118,6 +118,23 @@ compare_rows(void)
 	}
 }
 
+/* A device can find out by itself that it has all rows of a scope. */
+static void
+compare_digest(Device *device)
+{
+	Rows	   *rows = must(control, form("SELECT scope, d.* FROM offline_sync.device_scope, sync_digest(device, scope) d"
+										  " WHERE device = %s AND can_pull ORDER BY 1", quote(device->id)));
+
+	for (int i = 0; i < rows->n && !device->is_revoked; i++)
+	{
+		char	   *digest = digest_of_scope(device, VALUE(rows, i, 0));
+
+		if (strcmp(digest, VALUE(rows, i, 1)) != 0)
+			violation("device %d, scope \"%s\": the digest is %s, but the server's is %s", device->n, VALUE(rows, i, 0),
+					  digest, VALUE(rows, i, 1));
+	}
+}
+
 /* Each change that was acknowledged is in the journal, once, as it was made. */
 static void
 check_journal(void)
@@ -163,6 +180,19 @@ load_outcomes(void)
 	}
 }
 
+/* What waits for its parent has waited long enough: it is applied, or refused. */
+static void
+end_waiting(void)
+{
+	must(control, "UPDATE offline_sync.waiting SET expires_at = now() - interval '1 minute'");
+	for (int i = 0; atoi(VALUE(must(control, "SELECT waiting FROM sync_retry_pending(7)"), 0, 0)) > 0; i++)
+	{
+		if (i > 1000)
+			violation("changes wait without end");
+	}
+	sim.moment++;
+}
+
 void
 heal(void)
 {
@@ -170,11 +200,14 @@ heal(void)
 	calm_down();
 	for (int d = 0; d < sim.ndevices; d++)
 		push_all(sim.devices[d]);
+	end_waiting();
 	for (int d = 0; d < sim.ndevices; d++)
 		pull_all(sim.devices[d]);
 	for (int d = 0; d < sim.ndevices; d++)
 		pull_nothing(sim.devices[d]);
 	compare_rows();
+	for (int d = 0; d < sim.ndevices; d++)
+		compare_digest(sim.devices[d]);
 	check_journal();
 	load_outcomes();
 	oracle_check();

@@ -89,7 +89,8 @@ merge_bodies(Json *body, const Json *other)
 static void
 edit(Device *device, int group)
 {
-	int			t = below(sim.ntables);
+	/* rows of pure tables must not wait for what others of their group wait for */
+	int			t = group != 0 && sim.has_parents ? 1 + below(sim.ntables - 1) : below(sim.ntables);
 	Table	   *table = &sim.tables[t];
 	int			k = 1 + below(NKEYS);
 	bool		is_there;

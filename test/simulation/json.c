@@ -13,7 +13,12 @@
 #include "simulation.h"
 
 static Json *parse_value(const char **p);
-static void write_value(Buf *buf, const Json *json, bool canonical);
+typedef enum JsonStyle
+{
+	AS_IT_IS, CANONICAL, COMPACT
+} JsonStyle;
+
+static void write_value(Buf *buf, const Json *json, JsonStyle style);
 
 Json *
 json_new(JsonType type)
@@ -317,7 +322,7 @@ write_string(Buf *buf, const char *text)
 }
 
 static void
-write_object(Buf *buf, const Json *json, bool canonical)
+write_object(Buf *buf, const Json *json, JsonStyle style)
 {
 	bool		done[json->n + 1];
 
@@ -327,7 +332,7 @@ write_object(Buf *buf, const Json *json, bool canonical)
 	{
 		int			next = i;
 
-		if (canonical)			/* the least of those that are left */
+		if (style != AS_IT_IS)	/* the least of those that are left */
 		{
 			next = -1;
 			for (int j = 0; j < json->n; j++)
@@ -338,29 +343,31 @@ write_object(Buf *buf, const Json *json, bool canonical)
 			done[next] = true;
 		}
 		if (i > 0)
-			buf_add(buf, ", ");
+			buf_add(buf, style == COMPACT ? "," : ", ");
 		write_string(buf, json->keys[next]);
-		buf_add(buf, ": ");
-		write_value(buf, json->items[next], canonical);
+		buf_add(buf, style == COMPACT ? ":" : ": ");
+		write_value(buf, json->items[next], style);
 	}
 	buf_add(buf, "}");
 }
 
 static void
-write_value(Buf *buf, const Json *json, bool canonical)
+write_value(Buf *buf, const Json *json, JsonStyle style)
 {
+	const char *comma = style == COMPACT ? "," : ", ";
+
 	switch (json->type)
 	{
 		case JSON_OBJECT:
-			write_object(buf, json, canonical);
+			write_object(buf, json, style);
 			break;
 		case JSON_ARRAY:
 			buf_add(buf, "[");
 			for (int i = 0; i < json->n; i++)
 			{
 				if (i > 0)
-					buf_add(buf, ", ");
-				write_value(buf, json->items[i], canonical);
+					buf_add(buf, "%s", comma);
+				write_value(buf, json->items[i], style);
 			}
 			buf_add(buf, "]");
 			break;
@@ -371,7 +378,7 @@ write_value(Buf *buf, const Json *json, bool canonical)
 			buf_add(buf, "null");
 			break;
 		default:
-			if (canonical)
+			if (style == CANONICAL)
 				write_string(buf, json->text);
 			else
 				buf_add(buf, "%s", json->text);
@@ -384,7 +391,7 @@ json_write(const Json *json)
 {
 	Buf			buf = {0};
 
-	write_value(&buf, json, false);
+	write_value(&buf, json, AS_IT_IS);
 	return buf.data;
 }
 
@@ -393,6 +400,15 @@ json_canon(const Json *json)
 {
 	Buf			buf = {0};
 
-	write_value(&buf, json, true);
+	write_value(&buf, json, CANONICAL);
+	return buf.data;
+}
+
+char *
+json_compact(const Json *json)
+{
+	Buf			buf = {0};
+
+	write_value(&buf, json, COMPACT);
 	return buf.data;
 }

@@ -22,6 +22,12 @@ static const char *const type_names[] = {
 
 static const char *const scope_names[NSCOPES] = {"a", "b", "c"};
 
+static const char *
+column_type(const Column *column)
+{
+	return column->type_name != NULL ? column->type_name : type_names[column->type];
+}
+
 static Column *
 add_column(Table *table, ColumnType type, Policy policy)
 {
@@ -30,6 +36,7 @@ add_column(Table *table, ColumnType type, Policy policy)
 	column->name = form("%s%d", policy == LWW ? type_names[type][0] == 't' ? "word" : "cell" : policy_names[policy], table->ncolumns);
 	column->type = type;
 	column->policy = policy;
+	column->refers = -1;
 	table->ncolumns++;
 	return column;
 }
@@ -88,6 +95,52 @@ make_pure_table(Table *table)
 	}
 }
 
+/* What only the server checks, or works out */
+static void
+add_constraints(Table *table)
+{
+	int			n = table->ncolumns;
+
+	for (int i = 0; i < n; i++)
+	{
+		Column	   *column = &table->columns[i];
+		Column	   *twice;
+
+		if (column->is_scope)
+			continue;
+		if (column->type == TEXT && chance(25))
+			column->rest = form("CHECK (length(%s) <> 4)", column->name);
+		if (column->type == INT && column->initial == NULL && chance(15))
+			column->rest = form("CHECK (%s <> 13)", column->name);
+		if (column->type != INT || table->ncolumns > n || !chance(20))
+			continue;
+		twice = add_column(table, INT, LWW);
+		twice->name = "twice";
+		twice->rest = form("GENERATED ALWAYS AS (%s * 2) STORED", column->name);
+		twice->is_generated = true;
+	}
+}
+
+/* Refer to one of the tables before it that are not pure. */
+static void
+add_parent(Table *table, int before)
+{
+	static const char *const types[] = {"int", "text", "uuid"};
+	static const char *const actions[] = {"", " ON DELETE CASCADE ON UPDATE CASCADE", " ON DELETE SET NULL", " ON DELETE RESTRICT"};
+	int			t = 1 + below(before - 1);
+	Column	   *column;
+
+	if (sim.tables[t].key == KEY_PAIR)
+		return;
+	column = add_column(table, TEXT, LWW);
+	column->name = "parent";
+	column->refers = t;
+	column->rest = form("%sREFERENCES %s%s%s", chance(40) ? "NOT NULL " : "", sim.tables[t].sql_name,
+						actions[below(4)], chance(25) ? " DEFERRABLE INITIALLY DEFERRED" : "");
+	column->type_name = types[sim.tables[t].key];
+	sim.has_parents = true;
+}
+
 static void
 make_wild_table(Table *table)
 {
@@ -108,14 +161,20 @@ make_wild_table(Table *table)
 	add_policy_column(table, LWW);
 	for (int i = 1 + below(5); i > 0; i--)
 		add_policy_column(table, below(NPOLICIES));
+	if (chance(15))
+		table->is_fixed = true;
+	else if (chance(10))
+		table->consistency = "strong";
+	add_constraints(table);
 }
 
 static char *
 column_definition(const Column *column)
 {
-	return form("%s %s%s%s", column->name, type_names[column->type],
+	return form("%s %s%s%s%s%s", column->name, column_type(column),
 				column->policy == COUNTER ? " NOT NULL" : "",
-				column->initial == NULL ? "" : form(" DEFAULT %s", quote(column->initial)));
+				column->initial == NULL ? "" : form(" DEFAULT %s", quote(column->initial)),
+				column->rest == NULL ? "" : " ", column->rest == NULL ? "" : column->rest);
 }
 
 static void
@@ -140,6 +199,11 @@ create_table(Table *table)
 		column->is_generated = true;
 		must(control, form("CREATE TRIGGER tidy BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION tidy()",
 						   table->sql_name));
+	}
+	for (int i = 0; !table->is_pure && i < table->ncolumns; i++)
+	{
+		if (table->columns[i].type == INT && !table->columns[i].is_generated && chance(12))
+			must(control, form("CREATE UNIQUE INDEX ON %s ((%s %% 7))", table->sql_name, table->columns[i].name));
 	}
 	if (chance(60))
 		must(control, form("CREATE TRIGGER gate AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION gate(42)",
@@ -187,20 +251,21 @@ enable_table(const Table *table)
 void
 schema_make(void)
 {
-	sim.ntables = 2 + below(3);
+	sim.ntables = 2 + below(4);
 	for (int i = 0; i < sim.ntables; i++)
 	{
 		Table	   *table = &sim.tables[i];
 
 		table->name = table->sql_name = form("t%d", i);
-		table->parent = -1;
 		table->key = below(4);
 		if (i == 0)
 			make_pure_table(table);
 		else
 			make_wild_table(table);
+		if (i >= 2 && chance(50))
+			add_parent(table, i);
 		create_table(table);
-		if (!table->is_pure && chance(40))	/* rows that were there before */
+		if (!table->is_pure && strstr(column_definition(&table->columns[table->ncolumns - 1]), "NOT NULL REF") == NULL && chance(40))	/* rows that were there before */
 			must(control, form("INSERT INTO %s (%s) VALUES (%s)", table->sql_name, key_columns(table), key_values(table, 1)));
 		enable_table(table);
 	}
@@ -273,6 +338,13 @@ key_number(const Table *table, const Json *key)
 	return 0;
 }
 
+/* Of a key that is one column */
+static char *
+key_text(const Table *table, int k)
+{
+	return json_parse(key_json(table, k))->items[0]->text;
+}
+
 /* -------------------------------------------------------------- values */
 
 Json *
@@ -298,6 +370,8 @@ random_value(const Column *column)
 	int			n = below(1000);
 	Json	   *value;
 
+	if (column->refers >= 0)
+		return chance(90) ? json_string(key_text(&sim.tables[column->refers], 1 + below(NKEYS))) : json_new(JSON_NULL);
 	if (column->is_scope)
 		return json_string(chance(95) ? scope_names[below(NSCOPES)] : NULL);
 	if (column->policy != COUNTER && column->policy != ORSET && column->policy != JSON_KEYS && chance(4))
@@ -351,7 +425,7 @@ sql_value(const Column *column, const Json *value)
 	}
 	if (column->type == JSONB)
 		return form("%s::jsonb", quote(json_write(value)));
-	return form("%s::%s", quote(value->text), type_names[column->type]);
+	return form("%s::%s", quote(value->text), column_type(column));
 }
 
 /* All rows: key as JSON, scope, cells as JSON in which scalars are texts. */

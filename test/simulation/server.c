@@ -20,7 +20,7 @@
 #include "simulation.h"
 
 /* Who waits for a lock that nobody gives up while he waits, waits in vain. */
-#define CONTROL_OPTIONS "-c lock_timeout=15ms -c client_min_messages=error -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=3"
+#define CONTROL_OPTIONS "-c synchronous_commit=on -c lock_timeout=15ms -c client_min_messages=error -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=3"
 
 PGconn	   *control;
 char		error_state[6];
@@ -178,6 +178,13 @@ server_begin(bool may_crash)
 		bin_directory = strdup(VALUE(rows, 0, 0));
 		data_directory = strdup(VALUE(rows, 0, 1));
 	}
+	/* nothing happens by itself: no vacuum, and what is not flushed by a commit stays unflushed */
+	must(admin, "ALTER SYSTEM SET autovacuum = off");
+	must(admin, "ALTER SYSTEM SET restart_after_crash = on");
+	must(admin, "ALTER SYSTEM SET wal_writer_delay = '10s'");
+	must(admin, "ALTER SYSTEM SET bgwriter_delay = '10s'");
+	must(admin, "ALTER SYSTEM SET log_min_messages = panic");
+	must(admin, "SELECT pg_reload_conf()");
 	must(admin, "DROP DATABASE IF EXISTS simulation WITH (FORCE)");
 	must(admin, "DROP DATABASE IF EXISTS simulation_template WITH (FORCE)");
 	must(admin, "CREATE DATABASE simulation_template");

@@ -76,6 +76,7 @@ extern void json_put(Json *object, const char *key, Json *value);	/* NULL: away 
 extern void json_push(Json *array, Json *value);
 extern bool json_has_text(const Json *array, const char *text);
 extern char *json_write(const Json *json);
+extern char *json_compact(const Json *json);	/* keys in order, no blanks */
 extern char *json_canon(const Json *json);	/* keys in order, scalars by their text alone */
 
 /* -------------------------------------------------------------- schema.c */
@@ -96,9 +97,12 @@ typedef struct Column
 	char	   *name;
 	ColumnType	type;
 	Policy		policy;
+	const char *type_name;		/* NULL: by its type */
 	const char *initial;		/* default as text, NULL: none */
+	const char *rest;			/* of its definition, NULL: nothing more */
+	int			refers;			/* to a row of this table, -1: to none */
 	bool		is_scope;
-	bool		is_generated;
+	bool		is_generated;	/* or written by a trigger: not for devices */
 } Column;
 
 typedef enum KeyType
@@ -114,7 +118,6 @@ typedef struct Table
 	int			ncolumns;
 	Column		columns[MAX_COLUMNS];
 	int			scope;			/* column, -1: all rows are in scope '' */
-	int			parent;			/* table, -1: none */
 	bool		is_pure;		/* rows neither deleted, moved nor refused: the oracle knows them */
 	bool		is_fixed;		/* append_only */
 	const char *on_delete;
@@ -239,6 +242,10 @@ extern char *hlc_text(Hlc hlc);
 
 extern void oracle_check(void);
 
+/* -------------------------------------------------------------- digest.c */
+
+extern char *digest_of_scope(const Device *device, const char *scope);
+
 /* What SQL did to a row of a table that the oracle knows. */
 typedef struct SqlWrite
 {
@@ -289,6 +296,8 @@ typedef struct Simulation
 	SqlWrite   *writes;			/* committed ones, newest first */
 	const char *node;
 	long long	max_skew_ms;
+	bool		has_parents;	/* rows of tables that are not pure change by cascade, and late */
+	bool		is_lazy;		/* commits of SQL may be lost in a crash */
 	int			nmessages;
 	Message		messages[64];
 	/* positions of all writes of a row, for who asks whether it was told twice */
@@ -337,6 +346,7 @@ extern void write_sql(PGconn *conn, Session *session);
 extern void session_step(Session *session);
 extern void session_end(Session *session, bool commit);
 extern void session_lost(Session *session);
+extern void forget_lost_writes(void);
 
 /* --------------------------------------------------------------- check.c */
 

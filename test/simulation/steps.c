@@ -315,6 +315,8 @@ after_crash(void)
 		PQfinish(sim.sessions[i].conn);
 		session_lost(&sim.sessions[i]);
 	}
+	if (sim.is_lazy)
+		forget_lost_writes();
 	connect_clients();
 	for (int i = 0; i < sim.ndevices; i++)
 	{
@@ -463,7 +465,10 @@ steps_begin(void)
 	sim.node = node_id();
 	sim.max_skew_ms = strcmp(limit, "5min") == 0 ? 5 * MINUTE : strcmp(limit, "1d") == 0 ? DAY : 0;
 	must(control, form("ALTER DATABASE simulation SET offline_sync.max_clock_skew = '%s'", limit));
-	note("max_clock_skew %s", limit);
+	sim.is_lazy = chance(30);
+	if (sim.is_lazy)
+		must(control, "ALTER DATABASE simulation SET synchronous_commit = off");
+	note("max_clock_skew %s, synchronous_commit %s", limit, sim.is_lazy ? "off" : "on");
 	schema_make();
 	connect_clients();
 	for (int i = 2 + below(4); i > 0; i--)

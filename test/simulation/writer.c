@@ -177,14 +177,27 @@ write_pure(PGconn *conn, Session *session, int t, int k)
 }
 
 static bool
+truncate(PGconn *conn, Session *session, const Table *table)
+{
+	char	   *sql = form("TRUNCATE %s CASCADE", table->sql_name);
+
+	sim.moment++;
+	note("%s: %s", session == NULL ? "sql" : form("session %d", (int) (session - sim.sessions)), sql);
+	return ask(conn, 0, sql) != NULL;
+}
+
+static bool
 write_wild(PGconn *conn, Session *session, int t, int k)
 {
 	Table	   *table = &sim.tables[t];
 	Column	   *column = &table->columns[below(table->ncolumns)];
-	char	   *value = sql_value(column, random_value(column));
+	char	   *value;
 	int			dice = below(100);
 	int			other = 1 + below(NKEYS);
 
+	if (column->is_generated)
+		column = &table->columns[0];
+	value = sql_value(column, random_value(column));
 	if (dice < 15)
 		return run(conn, session, t, form("%s ON CONFLICT DO NOTHING", insert_sql(table, k)), NULL);
 	if (dice < 25)
@@ -203,6 +216,8 @@ write_wild(PGconn *conn, Session *session, int t, int k)
 			position_add(t, k, last_position);	/* the old key is not returned */
 		return done;
 	}
+	if (dice < 45)
+		return truncate(conn, session, table);
 	if (dice < 50)
 		return run(conn, session, t, form("UPDATE %s SET %s = %s", table->sql_name, column->name, value), NULL);
 	return run(conn, session, t, form("UPDATE %s SET %s = %s WHERE %s", table->sql_name, column->name, value,
@@ -323,4 +338,38 @@ session_step(Session *session)
 		else
 			session_end(session, false);
 	}
+}
+
+/*
+ * Transactions that had committed without a flush may be gone after a crash.  Ask
+ * before their numbers are handed out again.
+ */
+void
+forget_lost_writes(void)
+{
+	Buf			xids = {0};
+	Rows	   *rows;
+	SqlWrite  **link = &sim.writes;
+	int			nlost = 0;
+
+	buf_add(&xids, "{");
+	for (SqlWrite *write = sim.writes; write != NULL; write = write->next)
+		buf_add(&xids, "%s%llu", xids.len > 1 ? "," : "", (unsigned long long) write->position.xid);
+	buf_add(&xids, "}");
+	rows = must(control, form("SELECT DISTINCT x FROM unnest('%s'::xid8[]) x WHERE CASE WHEN x >= pg_snapshot_xmax(pg_current_snapshot())"
+							  " THEN true ELSE pg_xact_status(x) IS DISTINCT FROM 'committed' END", xids.data));
+	while (*link != NULL)
+	{
+		bool		is_lost = false;
+
+		for (int i = 0; i < rows->n; i++)
+			is_lost |= strtoull(VALUE(rows, i, 0), NULL, 10) == (*link)->position.xid;
+		nlost += is_lost;
+		if (is_lost)
+			*link = (*link)->next;
+		else
+			link = &(*link)->next;
+	}
+	note("%d transactions of SQL writers are lost with %d writes to pure tables", rows->n, nlost);
+	count(rows->n > 0 ? "crash loses commits" : "crash loses no commits");
 }
