@@ -69,9 +69,15 @@ SELECT * FROM push(1, '"table": "task", "key": {"id": 3}, "set": {"scope": "b"}'
 SELECT id FROM pull(1) WHERE table_name = 'task';
 SELECT * FROM push(1, '"table": "task", "key": {"id": 3}, "set": {"title": "seen"}');
 
+-- nor does it have what it moved where it may not pull, and gets back
+SELECT sync_grant_scope(device(2), 'b', push => true, pull => false);
+SELECT count(*) FROM pull(2);
+SELECT * FROM push(2, '"table": "task", "key": {"id": 2}, "set": {"scope": "b"}');
+SELECT * FROM push(2, '"table": "task", "key": {"id": 2}, "set": {"scope": "a"}');
+SELECT * FROM pull(2);
+
 -- What a trigger makes of a row that is written for its clock only, is told to all: 3's write loses, but the row
 -- would come back for it from a delete that has not seen it.
-SELECT count(*) FROM pull(2);
 SELECT count(*) FROM pull(3);
 UPDATE task SET revision = 80 WHERE id = 1;
 SELECT * FROM pull(2);

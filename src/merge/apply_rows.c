@@ -572,8 +572,9 @@ read_tombstones(TableRows *work)
 				 apply_position_is_seen(state,
 										sync_node_uuid_by_id(scope->granted_node),
 										scope->granted_xid));
+			/* what it moved away itself it has dropped, too */
 			row->is_news = row->exists &&
-				(!row->is_scope_seen ||
+				(!row->is_scope_seen || scope == NULL || !scope->can_pull ||
 				 (stamp != NULL && !apply_write_is_told(state, stamp)));
 		}
 	}
