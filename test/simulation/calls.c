@@ -128,6 +128,17 @@ stored(Device *device, long long last, Position position, long long begun_ms)
 	device->stored_hlc = lifted;
 }
 
+/* What came of calls that nobody heard the end of: only the server knows. */
+void
+learn_stored(Device *device, long long begun_ms)
+{
+	Rows	   *rows = must(control, form("SELECT last_seq, xid FROM offline_sync.journal WHERE device = %s AND last_seq > %lld ORDER BY 1",
+										  quote(device->id), device->stored));
+
+	for (int i = 0; i < rows->n; i++)
+		stored(device, atoll(VALUE(rows, i, 0)), (Position) {sim.node, strtoull(VALUE(rows, i, 1), NULL, 10)}, begun_ms);
+}
+
 /* What an answer must say is known: the simulation knows what is stored. */
 void
 check_answer(Device *device, long long first, long long last, Rows *answer, long long begun_ms)

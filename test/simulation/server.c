@@ -29,6 +29,9 @@ char	   *error_text;
 static char *bin_directory;
 static char *data_directory;
 static char node_text[40];
+static bool prepares;
+
+static void pg_ctl(const char *arguments);
 
 static void
 wait_a_moment(void)
@@ -184,6 +187,7 @@ server_begin(bool may_crash)
 	must(admin, "ALTER SYSTEM SET wal_writer_delay = '10s'");
 	must(admin, "ALTER SYSTEM SET bgwriter_delay = '10s'");
 	must(admin, "ALTER SYSTEM SET log_min_messages = panic");
+	must(admin, "ALTER SYSTEM SET max_prepared_transactions = 10");
 	must(admin, "SELECT pg_reload_conf()");
 	must(admin, "DROP DATABASE IF EXISTS simulation WITH (FORCE)");
 	must(admin, "DROP DATABASE IF EXISTS simulation_template WITH (FORCE)");
@@ -204,6 +208,33 @@ server_begin(bool may_crash)
 		 "CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
 		 " NEW.touched := coalesce(NEW.touched, 0) + 1; RETURN NEW; END $$");
 	PQfinish(admin);
+	if (server_may_crash())
+	{
+		pg_ctl("-m fast stop");	/* for the settings that need a start */
+		pg_ctl(form("-l '%s/simulation.log' start", data_directory));
+	}
+}
+
+/* After a run that failed there may be some, and the database could not be dropped. */
+static void
+end_prepared(void)
+{
+	PGconn	   *conn = connect_to("simulation", CONTROL_OPTIONS);
+	Rows	   *rows;
+
+	if (PQstatus(conn) == CONNECTION_OK)
+	{
+		rows = must(conn, "SELECT gid FROM pg_prepared_xacts WHERE database = 'simulation'");
+		for (int i = 0; i < rows->n; i++)
+			must(conn, form("ROLLBACK PREPARED '%s'", VALUE(rows, i, 0)));
+	}
+	PQfinish(conn);
+}
+
+bool
+server_prepares(void)
+{
+	return prepares;
 }
 
 void
@@ -214,7 +245,9 @@ server_new_database(void)
 	if (control != NULL)
 		PQfinish(control);
 	control = NULL;
+	end_prepared();
 	admin = connect_to("postgres", CONTROL_OPTIONS);
+	prepares = strcmp(VALUE(must(admin, "SHOW max_prepared_transactions"), 0, 0), "0") != 0;
 	must(admin, "DROP DATABASE IF EXISTS simulation WITH (FORCE)");
 	must(admin, "CREATE DATABASE simulation TEMPLATE simulation_template");
 	PQfinish(admin);
@@ -238,8 +271,8 @@ server_may_crash(void)
 	return data_directory != NULL;
 }
 
-static void
-connect_again(void)
+void
+server_connect_control(void)
 {
 	PQfinish(control);
 	control = server_connect(CONTROL_OPTIONS);
@@ -255,7 +288,7 @@ server_crash(int pid)
 	kill(pid, SIGKILL);
 	while (PQconsumeInput(control) != 0 && PQstatus(control) == CONNECTION_OK)
 		wait_a_moment();
-	connect_again();
+	server_connect_control();
 }
 
 static void
@@ -277,5 +310,5 @@ server_restart(void)
 {
 	pg_ctl("-m immediate stop");
 	pg_ctl(form("-l '%s/simulation.log' start", data_directory));
-	connect_again();
+	server_connect_control();
 }

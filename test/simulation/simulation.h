@@ -24,6 +24,7 @@
 #define NKEYS			6			/* each table has rows 1 .. NKEYS at most */
 #define NSCOPES			3
 #define NSESSIONS		3
+#define NPREPARED		3
 
 /* ---------------------------------------------------------------- util.c */
 
@@ -155,6 +156,7 @@ extern char *error_text;
 
 extern void server_begin(bool may_crash);	/* look at the server, make the template database */
 extern void server_new_database(void);
+extern void server_connect_control(void);	/* again: with settings that are new */
 extern PGconn *server_connect(const char *options);
 extern Rows *ask(PGconn *conn, int nparams, const char *sql,...);	/* NULL: it failed */
 extern Rows *must(PGconn *conn, const char *sql);	/* a failure ends the run */
@@ -163,6 +165,7 @@ extern bool is_blocked(PGconn *conn);	/* false: it is done */
 extern void server_crash(int pid);	/* SIGKILL to a backend */
 extern void server_restart(void);	/* immediate shutdown */
 extern bool server_may_crash(void);
+extern bool server_prepares(void);	/* are there prepared transactions? */
 extern const char *node_id(void);
 
 /* -------------------------------------------------------------- device.c */
@@ -280,6 +283,21 @@ typedef struct Message
 	long long	last;
 } Message;
 
+typedef struct Submission
+{
+	Device	   *device;
+	const char *id;
+	long long	first;
+	long long	last;
+} Submission;
+
+/* A transaction that is prepared to commit, and survives crashes */
+typedef struct Prepared
+{
+	const char *name;
+	SqlWrite   *writes;
+} Prepared;
+
 typedef struct Simulation
 {
 	uint64_t	seed;
@@ -300,6 +318,10 @@ typedef struct Simulation
 	bool		is_lazy;		/* commits of SQL may be lost in a crash */
 	int			nmessages;
 	Message		messages[64];
+	int			nsubmissions;
+	Submission	submissions[64];
+	int			nprepared;
+	Prepared	prepared[NPREPARED];
 	/* positions of all writes of a row, for who asks whether it was told twice */
 	int			npositions[MAX_TABLES][NKEYS + 1];
 	Position   *positions[MAX_TABLES][NKEYS + 1];
@@ -330,6 +352,7 @@ extern long long wall_ms(void);
 extern void position_add(int table, int k, Position position);
 extern void call_failed(const char *what);	/* unless the error is one that a client lives with: a violation */
 extern void stored(Device *device, long long last, Position position, long long begun_ms);
+extern void learn_stored(Device *device, long long begun_ms);	/* from the journal */
 extern void check_answer(Device *device, long long first, long long last, Rows *answer, long long begun_ms);
 extern Rows *push_now(PGconn *conn, Device *device, const char *delta, long long first, long long last);
 extern void push(Device *device);
@@ -340,12 +363,21 @@ extern void pull(Device *device);
 extern void ack(Device *device);
 extern void hello(Device *device);
 
+/* --------------------------------------------------------------- queue.c */
+
+extern void submit(Device *device);
+extern void fetch_submission(void);
+extern void forget_submissions(const Device *device);
+extern void process_queue(int max);
+extern bool has_submitted(const Device *device);
+
 /* -------------------------------------------------------------- writer.c */
 
 extern void write_sql(PGconn *conn, Session *session);
 extern void session_step(Session *session);
 extern void session_end(Session *session, bool commit);
 extern void session_lost(Session *session);
+extern void finish_prepared(int i);
 extern void forget_lost_writes(void);
 
 /* --------------------------------------------------------------- check.c */

@@ -140,9 +140,12 @@ lose_device(Device *device)
 		return;
 	if (chance(40))
 	{
+		if (has_submitted(device))
+			return;				/* the old self's changes would meet the new one's */
 		note("device %d loses its storage", device->n);
 		count("device wiped");
 		forget_messages(device);
+		forget_submissions(device);
 		device_start(device);
 		device->seq = device->settled = device->answered = device->stored;
 		device->was_wiped = true;
@@ -356,18 +359,6 @@ wait_for_end(int pid)
 		;
 }
 
-/* What came of a call whose client has gone: only the server knows. */
-static void
-learn_end(Device *device)
-{
-	Rows	   *rows = must(control, form("SELECT last_seq, xid FROM offline_sync.journal WHERE device = %s AND last_seq > %lld ORDER BY 1",
-										  quote(device->id), device->stored));
-
-	for (int i = 0; i < rows->n; i++)
-		stored(device, atoll(VALUE(rows, i, 0)), (Position) {sim.node, strtoull(VALUE(rows, i, 1), NULL, 10)}, call.begun_ms);
-	note("the push of device %d ends unheard; stored is %lld", device->n, device->stored);
-}
-
 /* Something happens to the call that waits. */
 static void
 meddle(void)
@@ -412,10 +403,13 @@ meddle(void)
 		connect_again(&sim.slow, SLOW_OPTIONS);
 		for (int i = 0; i < NSESSIONS; i++)	/* or it would wait for their rows */
 			session_end(&sim.sessions[i], chance(50));
+		while (sim.nprepared > 0)
+			finish_prepared(0);
 		open_gate();
 		wait_for_end(pid);
 		sim.moment++;
-		learn_end(device);
+		learn_stored(device, call.begun_ms);
+		note("the push of device %d ends unheard; stored is %lld", device->n, device->stored);
 	}
 	else
 		crash();
@@ -447,8 +441,13 @@ calm_down(void)
 		if (call.device != NULL && !is_blocked(sim.slow))
 			finish_call(chance(30));
 	}
+	while (sim.nprepared > 0)
+		finish_prepared(below(sim.nprepared));
+	if (call.device != NULL && !is_blocked(sim.slow))
+		finish_call(chance(30));
 	while (sim.nmessages > 0)
 		deliver();
+	process_queue(1000);
 }
 
 /* ------------------------------------------------------------------ steps */
@@ -468,6 +467,7 @@ steps_begin(void)
 	sim.is_lazy = chance(30);
 	if (sim.is_lazy)
 		must(control, "ALTER DATABASE simulation SET synchronous_commit = off");
+	server_connect_control();
 	note("max_clock_skew %s, synchronous_commit %s", limit, sim.is_lazy ? "off" : "on");
 	schema_make();
 	connect_clients();
@@ -486,8 +486,10 @@ step(void)
 		push(some_device());
 	else if (dice < 600)
 		pull(some_device());
-	else if (dice < 620)
+	else if (dice < 615)
 		ack(some_device());
+	else if (dice < 630)
+		submit(some_device());
 	else if (dice < 660)
 		deliver();
 	else if (dice < 760)
@@ -517,9 +519,19 @@ step(void)
 		grant_or_revoke(some_device());
 	else if (dice < 970)
 		hello(some_device());
-	else if (dice < 985)
+	else if (dice < 975)
+		process_queue(1 + below(4));
+	else if (dice < 980)
+		fetch_submission();
+	else if (dice < 982 && sim.nprepared > 0)
+	{
+		finish_prepared(below(sim.nprepared));
+		if (call.device != NULL && !is_blocked(sim.slow))
+			finish_call(chance(20));
+	}
+	else if (dice < 988)
 		administrate();
-	else if (dice < 990)
+	else if (dice < 991)
 		terminate_session();
 	else if (dice < 994)
 		lose_device(some_device());

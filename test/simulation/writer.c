@@ -268,6 +268,53 @@ session_lost(Session *session)
 	session->writes = NULL;
 }
 
+static void
+keep_writes(SqlWrite *writes)
+{
+	while (writes != NULL)
+	{
+		SqlWrite   *write = writes;
+
+		writes = write->next;
+		write->next = sim.writes;
+		sim.writes = write;
+	}
+}
+
+static void
+session_prepare(Session *session)
+{
+	char	   *name = form("p%d", sim.step);
+	int			n = (int) (session - sim.sessions);
+
+	note("session %d: PREPARE TRANSACTION '%s'", n, name);
+	sim.moment++;
+	count("prepare");
+	if (ask(session->conn, 0, form("PREPARE TRANSACTION '%s'", name)) == NULL)
+	{
+		note("... %s", error_text);
+		writer_failed();
+	}
+	else
+		sim.prepared[sim.nprepared++] = (Prepared) {name, session->writes};
+	session_lost(session);
+}
+
+void
+finish_prepared(int i)
+{
+	Prepared	p = sim.prepared[i];
+	bool		commit = chance(70);
+	char	   *sql = form("%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK", p.name);
+
+	note("%s", sql);
+	sim.moment++;
+	must(control, sql);
+	if (commit)
+		keep_writes(p.writes);
+	sim.prepared[i] = sim.prepared[--sim.nprepared];
+}
+
 void
 session_end(Session *session, bool commit)
 {
@@ -281,14 +328,8 @@ session_end(Session *session, bool commit)
 		writer_failed();
 		commit = false;
 	}
-	while (commit && session->writes != NULL)
-	{
-		SqlWrite   *write = session->writes;
-
-		session->writes = write->next;
-		write->next = sim.writes;
-		sim.writes = write;
-	}
+	if (commit)
+		keep_writes(session->writes);
 	session_lost(session);
 }
 
@@ -324,7 +365,10 @@ session_step(Session *session)
 	}
 	else if (dice < 45)
 	{
-		session_end(session, chance(75));
+		if (chance(12) && server_prepares() && sim.nprepared < NPREPARED)
+			session_prepare(session);
+		else
+			session_end(session, chance(75));
 		return;
 	}
 	if (!random_write(session->conn, session))
