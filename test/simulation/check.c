@@ -43,6 +43,23 @@ push_all(Device *device)
 	}
 }
 
+/* Who is revoked removes the rows that were in no scope, too: those that waited. */
+static void
+drop_unscoped(Device *device)
+{
+	for (int t = 0; t < sim.ntables; t++)
+	{
+		const Table *table = &sim.tables[t];
+
+		for (int k = 1; k <= NKEYS; k++)
+		{
+			if (table->scope >= 0 && device->rows[t][k] != NULL &&
+				json_text(device->rows[t][k], table->columns[table->scope].name) == NULL)
+				device->rows[t][k] = NULL;
+		}
+	}
+}
+
 static void
 pull_all(Device *device)
 {
@@ -54,6 +71,8 @@ pull_all(Device *device)
 		if (++pages > 2000)
 			violation("device %d pulls without end", device->n);
 	}
+	if (device->is_revoked)
+		drop_unscoped(device);
 }
 
 /* With nothing new there is nothing to tell. */
