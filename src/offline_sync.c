@@ -18,6 +18,7 @@
 #include "offline_sync.h"
 #include "types/delta.h"
 #include "utils/guc.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -36,6 +37,9 @@ int			sync_queue_retry_delay = 1000;
 int			sync_device_rate = 0;
 int			sync_device_burst = 10000;
 bool		sync_durable_acks = true;
+char	   *sync_worker_databases = "";
+int			sync_worker_naptime = 1000;
+int			sync_maintenance_interval = 60 * 1000;
 
 void		_PG_init(void);
 
@@ -133,5 +137,26 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 
+	DefineCustomStringVariable("offline_sync.worker_databases",
+							   "Databases in which a background worker runs.",
+							   "A list of names.  Needs the library in shared_preload_libraries.",
+							   &sync_worker_databases,
+							   "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   worker_databases_check, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.worker_naptime",
+							"How long a background worker sleeps between looks at the queue and at what has changed.",
+							NULL,
+							&sync_worker_naptime,
+							1000, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.maintenance_interval",
+							"How long a background worker waits before it cleans up again.",
+							NULL,
+							&sync_maintenance_interval,
+							60 * 1000, 1000, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("offline_sync");
+	worker_init();
 }

@@ -24,5 +24,8 @@ extern int	sync_queue_retry_delay; /* milliseconds, after the first one */
 extern int	sync_device_rate;	/* changes a second; 0: any number */
 extern int	sync_device_burst;	/* changes */
 extern bool sync_durable_acks;
+extern char *sync_worker_databases; /* a list of names */
+extern int	sync_worker_naptime;	/* milliseconds */
+extern int	sync_maintenance_interval;	/* milliseconds */
 
 #endif							/* OFFLINE_SYNC_H */
