@@ -83,6 +83,14 @@ if [ -n "$packages" ]; then
 	[ -z "$packages" ] || die "still missing after installation: $packages"
 fi
 
+# Nice to have: a scheduler to be tested with.  Without it that part is skipped.
+cron=$("$PG_CONFIG" --sharedir)/extension/pg_cron.control
+if [ "$what" = test ] && [ "$PG_CONFIG" = "/usr/lib/postgresql/$major/bin/pg_config" ] && [ ! -e "$cron" ] &&
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "postgresql-$major-cron" >"$dir/apt.log" 2>&1 ||
+		say "could not install postgresql-$major-cron"
+fi
+
 say "building with $("$PG_CONFIG" --version)"
 mkdir -p "$dir/src"
 (cd "$top" && tar -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
