@@ -141,6 +141,9 @@ apply_retry_noted(void)
 
 	if (waiting_noted_count() == 0)
 		return 0;
+
+	/* what the push that wrote the rows has just stored may be tried, too */
+	CommandCounterIncrement();
 	context = AllocSetContextCreate(CurrentMemoryContext, "offline_sync retry",
 									ALLOCSET_DEFAULT_SIZES);
 	oldcontext = MemoryContextSwitchTo(context);
