@@ -76,6 +76,17 @@ SELECT * FROM push(2, '"table": "task", "key": {"id": 2}, "set": {"scope": "b"}'
 SELECT * FROM push(2, '"table": "task", "key": {"id": 2}, "set": {"scope": "a"}');
 SELECT * FROM pull(2);
 
+-- nor what it made where it might not pull, and may now
+SELECT sync_grant_scope(device(1), 'c', push => true, pull => false);
+SELECT count(*) FROM pull(1);
+SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "insert": {"team": 1, "scope": "c"}');
+SELECT sync_grant_scope(device(1), 'c');
+SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "set": {"title": "unseen"}');
+SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "set": {"scope": "d"}');
+SELECT * FROM pull(1);
+SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "set": {"title": "seen"}');
+DELETE FROM task WHERE id = 5;
+
 -- What a trigger makes of a row that is written for its clock only, is told to all: 3's write loses, but the row
 -- would come back for it from a delete that has not seen it.
 SELECT count(*) FROM pull(3);

@@ -50,6 +50,8 @@ static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 static bool has_room(ApplyState *state);
 static bool is_known_row(ApplyState *state, const TouchedRow *row,
 						 const RowClock *clock, const SyncDeviceScope *scope);
+static bool grant_is_seen(ApplyState *state, const SyncDeviceScope *scope);
+static bool is_granted_before(const SyncDeviceScope *scope, const Stamp *stamp);
 static SyncDeviceScope *scope_of(Reread *work, const TouchedRow *row,
 								 Datum *values, bool *isnull);
 static SyncDeviceScope *pulled_scope(ApplyState *state, const char *scope);
@@ -409,9 +411,10 @@ has_room(ApplyState *state)
 /*
  * Does the device have this row, and not another one of the same key: one from
  * before a delete, or one that it made itself?  Where it learned of the row by
- * pulling, it has it only if it pulled since its latest grant of the scope.  And it
- * has lost sight of a row that it made, and that had to wait, where it began afresh
- * meanwhile.
+ * pulling, it has it only if it pulled since its latest grant of the scope; where
+ * it made the row, if it was granted the scope when it did, since it has been told
+ * to forget the row otherwise.  And it has lost sight of a row that it made, and
+ * that had to wait, where it began afresh meanwhile.
  */
 static bool
 is_known_row(ApplyState *state, const TouchedRow *row, const RowClock *clock,
@@ -428,9 +431,24 @@ is_known_row(ApplyState *state, const TouchedRow *row, const RowClock *clock,
 		return false;
 	if (stamp != NULL && !vv_covers_counter(state->seen, &stamp->node, stamp->xid) &&
 		memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
-		return row->was_inserted || !apply_row_is_late(state, &row->ref);
+		return (row->was_inserted || !apply_row_is_late(state, &row->ref)) &&
+			(is_granted_before(scope, stamp) || grant_is_seen(state, scope));
+	return grant_is_seen(state, scope);
+}
+
+static bool
+grant_is_seen(ApplyState *state, const SyncDeviceScope *scope)
+{
 	return apply_position_is_seen(state, sync_node_uuid_by_id(scope->granted_node),
 								  scope->granted_xid);
+}
+
+/* False where that cannot be told: the row is then told whole for nothing. */
+static bool
+is_granted_before(const SyncDeviceScope *scope, const Stamp *stamp)
+{
+	return scope->granted_xid < stamp->xid &&
+		memcmp(sync_node_uuid_by_id(scope->granted_node), &stamp->node, UUID_LEN) == 0;
 }
 
 /* The row's scope, if the device may pull that; or NULL */

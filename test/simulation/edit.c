@@ -135,7 +135,7 @@ edit_some(Device *device)
 		return;
 	if (chance(10))
 	{
-		group = 1 + below(1000);
+		group = (int) device->seq + 1;	/* no other group of a delta may have its number */
 		n = 2 + below(2);
 	}
 	else if (chance(20))
