@@ -84,7 +84,7 @@ static Hlc
 next_hlc(Device *device)
 {
 	/* so coarse that devices write at the same moment */
-	Hlc			wall = {sim.begun_ms + sim.step / 40 * 400 + device->skew_ms, 0};
+	Hlc			wall = {sim.begun_ms + sim.step / 100 * 1000 + device->skew_ms, 0};
 	Hlc			next = hlc_successor(device->clock);
 
 	device->clock = hlc_compare(wall, next) > 0 ? wall : next;

@@ -167,6 +167,18 @@ lose_device(Device *device)
 	new_device();
 }
 
+/* It has been silent for a year. */
+static void
+expire(Device *device)
+{
+	note("device %d expires", device->n);
+	count("device expires");
+	if (ask(control, 0, form("UPDATE offline_sync.device SET last_push_at = now() - interval '1 year', last_ack_at = now() - interval '1 year',"
+							 " registered_at = now() - interval '1 year' WHERE device = %s", quote(device->id))) == NULL)
+		call_failed("expire");
+	device->may_get_again = true;
+}
+
 static void
 administrate(void)
 {
@@ -174,7 +186,9 @@ administrate(void)
 	int			dice = below(100);
 	char	   *name;
 
-	if (dice < 40)
+	if (dice < 5)
+		expire(some_device());
+	else if (dice < 40)
 	{
 		note("VACUUM FULL %s", table->sql_name);
 		if (ask(control, 0, form("VACUUM FULL %s", table->sql_name)) == NULL)
@@ -485,7 +499,12 @@ step(void)
 	else if (dice < 460)
 		push(some_device());
 	else if (dice < 600)
+	{
 		pull(some_device());
+		/* was what the device now believes to be stored made durable? */
+		if (sim.is_lazy && chance(3))
+			crash();
+	}
 	else if (dice < 615)
 		ack(some_device());
 	else if (dice < 630)
