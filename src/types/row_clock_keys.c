@@ -277,6 +277,8 @@ row_clock_put_keys(RowClock *rc, const RowClockKey *keys, int nkeys)
 const char *
 row_clock_check_keys(const RowClock *rc, const RowClockKey *keys, int nkeys)
 {
+	const RowClockKey *base = NULL;
+
 	if (nkeys > ROW_CLOCK_MAX_KEYS)
 		return "There are too many keys.";
 	for (int i = 0; i < nkeys; i++)
@@ -293,6 +295,12 @@ row_clock_check_keys(const RowClock *rc, const RowClockKey *keys, int nkeys)
 		if (IS_BASE(key) && stamp_equal(&rc->stamps[key->stamp], own) &&
 			(i + 1 == nkeys || keys[i + 1].column_id != key->column_id))
 			return "The base is that of a column without keys.";
+		if (IS_BASE(key))
+			base = key;
+		else if (base != NULL && base->column_id == key->column_id &&
+				 !key->is_removed &&
+				 stamp_equal(&rc->stamps[base->stamp], &rc->stamps[key->stamp]))
+			return "A key has the stamp of the base.";
 	}
 	return NULL;
 }
