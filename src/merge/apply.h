@@ -183,8 +183,6 @@ typedef struct ApplyRow
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
 	Bitmapset  *written;		/* columns to write */
-	Bitmapset  *touched;		/* of these: with the value and stamp that they
-								 * have, for the sake of the clock */
 	Bitmapset  *merged;			/* merged columns that hold nothing which the
 								 * device does not know: the stamp is the
 								 * node's, at our own position */
@@ -667,8 +665,6 @@ extern bool apply_is_latest(ApplyState *state, const ApplyChange *change,
 /* A change went into a row: remember that, where the rules ask for it. */
 extern void apply_note_write(ApplyState *state, ApplyChange *change,
 							 ApplyRow *row, const Bitmapset *written);
-
-extern void apply_mark_written(ApplyRow *row, int column);
 
 /* ---- apply_image.c ---- */
 

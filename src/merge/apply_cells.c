@@ -121,7 +121,7 @@ merge_register(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	}
 	row->values[cell->column] = value.value;
 	row->isnull[cell->column] = value.isnull;
-	apply_mark_written(row, cell->column);
+	row->written = bms_add_member(row->written, cell->column);
 	row->force = bms_del_member(row->force, cell->column);
 	if (!value_is_as_sent(column, &cell->sent, value.value, value.isnull))
 		row->force = bms_add_member(row->force, cell->column);
@@ -236,7 +236,7 @@ merge_counter(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	}
 	row->isnull[cell->column] = false;
 	row_clock_set(row->clock, column->column_id, &stamp);
-	apply_mark_written(row, cell->column);
+	row->written = bms_add_member(row->written, cell->column);
 }
 
 static void
@@ -266,7 +266,7 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 
 	row->isnull[cell->column] = false;
 	row_clock_set(row->clock, column->column_id, &stamp);
-	apply_mark_written(row, cell->column);
+	row->written = bms_add_member(row->written, cell->column);
 }
 
 /*

@@ -313,7 +313,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	row->is_alive = row->was_inserted = row->is_scope_seen = true;
 	row->action = ROW_INSERT;
 	bms_free(row->written);
-	row->written = row->touched = NULL;
+	row->written = NULL;
 
 	/* what the delta said about an earlier row of this key is not of this one */
 	memset(row->sent, 0, table->ncolumns * sizeof(DeltaValue *));
@@ -478,7 +478,7 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 	}
 	row->is_alive = false;
 	row->was_inserted = false;
-	row->written = row->touched = NULL;
+	row->written = NULL;
 	row->force = NULL;
 	change->outcome = OUTCOME_APPLIED;
 }

@@ -40,11 +40,10 @@ apply_load_image(ApplyRow *row)
 	{
 		/* its text would only be made to be read here */
 		row->written = bms_copy(row->image_columns);
-		row->touched = NULL;
 		row->image_is_new = false;
 		return;
 	}
-	row->written = row->touched = NULL;
+	row->written = NULL;
 	row->sets = NULL;
 	apply_settle_objects(row);	/* an image made by this push */
 	row->objects = NULL;

@@ -171,7 +171,7 @@ apply_merge_json(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		return;
 	row->isnull[cell->column] = false;
 	row_clock_set(row->clock, column->column_id, &node_stamp);
-	apply_mark_written(row, cell->column);
+	row->written = bms_add_member(row->written, cell->column);
 }
 
 /*

@@ -26,7 +26,6 @@ static bool delete_is_seen(ApplyState *state, const ApplyRow *row,
 						   const Stamp *stamp);
 static const Stamp *latest_delete(const ApplyRow *row);
 static bool columns_are_seen(ApplyState *state, const ApplyRow *row);
-static void touch(ApplyChange *change, ApplyRow *row);
 
 /* Had the change's writer seen the deletes that count? */
 bool
@@ -112,33 +111,10 @@ apply_note_write(ApplyState *state, ApplyChange *change, ApplyRow *row,
 			own = apply_node_stamp(state, row, change);
 	}
 	row_clock_set(row->clock, SYNC_ROW_STAMP_ID(table), &own);
+
+	/* the row must be written for its clock, and that alone */
 	if (row->action == ROW_KEEP && bms_equal(written, row->written))
-		touch(change, row);
-}
-
-/* The row must be written for its clock: with a value that it has already. */
-static void
-touch(ApplyChange *change, ApplyRow *row)
-{
-	int			column = row->table->key[0];
-
-	if (change->ncells > 0)
-		column = change->cells[0].column;
-	else
-	{
-		row->values[column] = row->key[0];
-		row->isnull[column] = false;
-	}
-	row->written = bms_add_member(row->written, column);
-	row->touched = bms_add_member(row->touched, column);
-}
-
-/* A change has written the column. */
-void
-apply_mark_written(ApplyRow *row, int column)
-{
-	row->written = bms_add_member(row->written, column);
-	row->touched = bms_del_member(row->touched, column);
+		row->action = ROW_UPDATE;
 }
 
 static const Stamp *

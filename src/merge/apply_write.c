@@ -17,10 +17,12 @@
 #include "executor/spi.h"
 #include "log/write_set.h"
 #include "merge/apply.h"
+#include "miscadmin.h"
 #include "registry/row_batch.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "types/merge_sort.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
@@ -38,6 +40,7 @@ static const char *slot_scope(const SyncTable *table, TupleTableSlot *slot);
 static void check_scope_of(ApplyState *state, ApplyRow *row,
 						   TupleTableSlot *slot);
 static void report_foreign_scope(void);
+static int	column_to_touch(const SyncTable *table);
 static void check_written(ApplyState *state, RowAction action, ApplyRow **rows,
 						  int nrows, Bitmapset *returned);
 static void check_returned_scope(ApplyState *state, ApplyRow *row,
@@ -222,9 +225,6 @@ announce(ApplyState *state, ApplyRow *row, Bitmapset *written, bool is_delete)
 {
 	PlannedWrite *planned;
 
-	/* what a trigger makes of a value that was to stay is the node's write */
-	if (row->touched != NULL)
-		written = bms_difference(written, row->touched);
 	planned = write_set_add(row->table->table_id, row->ref.key_bytes,
 							row->ref.key_len, row->clock, written, is_delete);
 	planned->known_to = state->known_to;
@@ -309,6 +309,8 @@ write_by_statement(ApplyState *state, RowAction action, ApplyRow **rows,
 	PlannedWrite **planned = palloc(nrows * sizeof(PlannedWrite *));
 	RowBatch   *batch = row_batch_begin(table, written);
 
+	if (action == ROW_UPDATE && ncarried == 0)
+		batch->touched = column_to_touch(table);
 	for (int i = 0; i < nrows; i++)
 	{
 		ApplyRow   *row = rows[i];
@@ -346,6 +348,28 @@ write_by_statement(ApplyState *state, RowAction action, ApplyRow **rows,
 	for (int i = 0; i < nrows; i++)
 		check_taken(table, planned[i]);
 	write_set_clear();
+}
+
+/*
+ * Only the clock is to be written, but the statement has to set something.  The clock
+ * itself does, where the caller may update the whole table; else a column that he
+ * may update.
+ */
+static int
+column_to_touch(const SyncTable *table)
+{
+	Oid			user = GetUserId();
+
+	if (pg_class_aclcheck(table->relid, user, ACL_UPDATE) == ACLCHECK_OK)
+		return -1;
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (!table->columns[i].is_key && !table->columns[i].is_always &&
+			pg_attribute_aclcheck(table->relid, table->columns[i].attnum, user,
+								  ACL_UPDATE) == ACLCHECK_OK)
+			return i;
+	}
+	return -1;
 }
 
 /* Were all rows written, and into scopes that the device may push to? */
@@ -446,7 +470,7 @@ settle(ApplyRow *row)
 	row->is_hidden = false;
 	row->was_written = true;
 	row->action = ROW_KEEP;
-	row->written = row->touched = NULL;
+	row->written = NULL;
 }
 
 /* Parents first; per table inserts, then updates; then by columns and key. */

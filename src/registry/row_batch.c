@@ -55,6 +55,7 @@ typedef struct PlanEntry
 	RowStatement statement;
 	Bitmapset  *carried;
 	Bitmapset  *returned;
+	int			touched;
 	SPIPlanPtr	plan;			/* NULL while being made */
 	BlockNumber nblocks;		/* of the table, when it was made */
 } PlanEntry;
@@ -88,6 +89,7 @@ row_batch_begin(SyncTable *table, Bitmapset *carried)
 	batch->table = table;
 	batch->carried = carried;
 	batch->ncarried = bms_num_members(carried);
+	batch->touched = -1;
 	natts = 1 + table->nkeys + batch->ncarried;
 
 	batch->desc = CreateTemplateTupleDesc(natts);
@@ -185,7 +187,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	hash = hash_combine64(batch->table->version,
 						  ((uint64) bms_hash_value(batch->carried) << 32) |
 						  bms_hash_value(returned));
-	hash = hash_combine64(hash, (uint64) statement);
+	hash = hash_combine64(hash, ((uint64) (batch->touched + 1) << 32) | statement);
 
 	if (plan_cache == NULL)
 	{
@@ -203,7 +205,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 
 	entry = hash_search(plan_cache, &hash, HASH_FIND, NULL);
 	if (entry != NULL && entry->version == batch->table->version &&
-		entry->statement == statement &&
+		entry->statement == statement && entry->touched == batch->touched &&
 		bms_equal(entry->carried, batch->carried) &&
 		bms_equal(entry->returned, returned) &&
 		nblocks / PLAN_GROWTH <= entry->nblocks &&
@@ -236,6 +238,7 @@ plan_get(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 	}
 	entry->version = batch->table->version;
 	entry->statement = statement;
+	entry->touched = batch->touched;
 	entry->carried = bms_copy(batch->carried);
 	entry->returned = bms_copy(returned);
 	entry->plan = plan;
@@ -365,6 +368,14 @@ statement_text(RowBatch *batch, RowStatement statement, Bitmapset *returned)
 				appendStringInfo(&buf, "%s%s = k.c%d", separator,
 								 quote_identifier(table->columns[i].name), i);
 				separator = ", ";
+			}
+			if (batch->ncarried == 0)
+			{
+				const char *column = quote_identifier(batch->touched < 0 ?
+													  SYNC_CLOCK_COLUMN :
+													  table->columns[batch->touched].name);
+
+				appendStringInfo(&buf, "%s = t.%s", column, column);
 			}
 			appendStringInfoString(&buf, " FROM " BATCH_NAME " k WHERE ");
 			append_key_match(&buf, table);

@@ -68,6 +68,7 @@ static void begin_writes(RowDirect *direct, Bitmapset *written, AclMode right);
 static void make_defaults(RowDirect *direct);
 static Node *column_default(RowDirect *direct, AttrNumber attnum);
 static void check_right(RowDirect *direct, Bitmapset *columns, AclMode right);
+static void check_any_right(RowDirect *direct, AclMode right);
 static void check_key_readable(RowDirect *direct);
 
 RowDirect *
@@ -367,8 +368,10 @@ begin_writes(RowDirect *direct, Bitmapset *written, AclMode right)
 			columns = bms_add_member(columns, t->key[i]);
 		check_right(direct, columns, right);
 	}
-	else if (right == ACL_UPDATE)
+	else if (right == ACL_UPDATE && !bms_is_empty(written))
 		check_right(direct, written, right);
+	else if (right == ACL_UPDATE)
+		check_any_right(direct, right);
 	else if (pg_class_aclcheck(t->relid, GetUserId(), right) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
 					   RelationGetRelationName(direct->rel));
@@ -604,6 +607,19 @@ check_right(RowDirect *direct, Bitmapset *columns, AclMode right)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
 						   RelationGetRelationName(direct->rel));
 	}
+}
+
+/* Of the table or any column: only the clock is written. */
+static void
+check_any_right(RowDirect *direct, AclMode right)
+{
+	Oid			relid = direct->table->relid;
+
+	if (pg_class_aclcheck(relid, GetUserId(), right) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), right,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   RelationGetRelationName(direct->rel));
 }
 
 static void

@@ -521,6 +521,7 @@ describe_column(SyncColumn *c, Form_pg_attribute att, const TrackedColumn *row,
 	c->value_class = registry_value_class(att->atttypid, oids);
 	c->is_generated = att->attgenerated != '\0';
 	c->is_virtual = compat_is_virtual(att);
+	c->is_always = att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
 	c->has_default = !c->is_generated &&
 		(att->atthasdef || att->attidentity != '\0' ||
 		 get_typdefault(att->atttypid) != NULL);
