@@ -41,6 +41,7 @@ apply_find_missing(int32 table_id, int nrows, const RowRef *refs,
 	MemoryContext oldcontext;
 	Datum	   *keys;
 	bool		is_readable = false;
+	bool		is_rekeyed;
 	int			modes;
 
 	memset(is_missing, false, nrows * sizeof(bool));
@@ -58,9 +59,23 @@ apply_find_missing(int32 table_id, int nrows, const RowRef *refs,
 	keys = palloc_extended((Size) nrows * table->nkeys * sizeof(Datum),
 						   MCXT_ALLOC_HUGE);
 	modes = value_modes_begin();
+	is_rekeyed = table_version_has_rekeyed(table);
 	for (int i = 0; i < nrows; i++)
-		row_key_decode(table, refs[i].key_bytes, refs[i].key_len,
-					   keys + (Size) i * table->nkeys);
+	{
+		Datum	   *key = keys + (Size) i * table->nkeys;
+
+		/* of an older type: it may be spelt otherwise now, so it is tried for */
+		if (!is_rekeyed)
+			row_key_decode(table, refs[i].key_bytes, refs[i].key_len, key);
+		else if (row_key_try_decode(table, refs[i].key_bytes, refs[i].key_len,
+									key) == KEY_IS_FOREIGN)
+		{
+			value_modes_end(modes);
+			MemoryContextSwitchTo(oldcontext);
+			MemoryContextDelete(context);
+			return;
+		}
+	}
 	value_modes_end(modes);
 
 	memset(is_missing, true, nrows * sizeof(bool));

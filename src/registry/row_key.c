@@ -31,6 +31,18 @@ pg_noreturn static void report_damage(const SyncTable *t);
 static char *part_to_text(const SyncTable *t, const SyncColumn *column,
 						  const char *part, int len);
 
+/* What try_decode takes and gives */
+typedef struct KeyAttempt
+{
+	const SyncTable *table;
+	const char *key;
+	int			len;
+	Datum	   *values;
+	bool		is_respelt;
+} KeyAttempt;
+
+static bool try_decode(void *arg);
+
 void
 row_key_encode(StringInfo buf, const SyncTable *t, const Datum *values)
 {
@@ -133,6 +145,50 @@ row_key_decode(const SyncTable *t, const char *key, int len, Datum *values)
 										  column->typioparam, column->typmod);
 	}
 	check_end(t, cursor, end);
+}
+
+KeyState
+row_key_try_decode(const SyncTable *t, const char *key, int len, Datum *values)
+{
+	KeyAttempt	attempt = {t, key, len, values, false};
+
+	if (!value_attempt(try_decode, &attempt))
+		return KEY_IS_FOREIGN;
+	return attempt.is_respelt ? KEY_IS_RESPELT : KEY_IS_CURRENT;
+}
+
+/* value_attempt: decode, and encode again */
+static bool
+try_decode(void *arg)
+{
+	KeyAttempt *attempt = arg;
+	StringInfoData buf;
+
+	row_key_decode(attempt->table, attempt->key, attempt->len, attempt->values);
+	initStringInfo(&buf);
+	row_key_encode(&buf, attempt->table, attempt->values);
+	attempt->is_respelt = buf.len != attempt->len ||
+		memcmp(buf.data, attempt->key, buf.len) != 0;
+	pfree(buf.data);
+	return true;
+}
+
+char **
+row_key_texts(const SyncTable *t, const char *key, int len)
+{
+	char	  **texts = palloc(t->nkeys * sizeof(char *));
+	const char *cursor = key;
+	const char *end = key + len;
+
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		int			partlen;
+		const char *part = next_part(t, &cursor, end, &partlen);
+
+		texts[i] = part_to_text(t, &t->columns[t->key[i]], part, partlen);
+	}
+	check_end(t, cursor, end);
+	return texts;
 }
 
 /*

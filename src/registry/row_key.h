@@ -24,6 +24,24 @@ extern void row_key_encode(StringInfo buf, const SyncTable *t, const Datum *valu
 /* Decode into values[nkeys], palloc'd; raises XX001 where it is damaged. */
 extern void row_key_decode(const SyncTable *t, const char *key, int len, Datum *values);
 
+/*
+ * The same for a key from before a key column's type changed, which may be none of the
+ * present type (KEY_IS_FOREIGN: nothing is decoded), or be spelt otherwise
+ * (KEY_IS_RESPELT).  Then no row has it.  Under value modes.
+ */
+typedef enum KeyState
+{
+	KEY_IS_CURRENT,
+	KEY_IS_RESPELT,
+	KEY_IS_FOREIGN
+} KeyState;
+
+extern KeyState row_key_try_decode(const SyncTable *t, const char *key, int len,
+								   Datum *values);
+
+/* The texts of its parts, palloc'd. */
+extern char **row_key_texts(const SyncTable *t, const char *key, int len);
+
 /* The key that {"id": "..."} means, palloc'd; raises 22023 where it is none. */
 extern Datum *row_key_from_jsonb(SyncTable *t, Jsonb *json);
 

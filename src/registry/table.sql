@@ -91,6 +91,12 @@ COMMENT ON FUNCTION row_clock_entries(regclass, row_clock)
 IS 'who wrote each column of a row last, when, and where that is stored';
 
 -- what users' DDL means to tracked tables
+CREATE FUNCTION sync_ddl_command_start() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_ddl_command_start'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION sync_ddl_command_start()
+IS 'event trigger: sees that a new type does not change keys';
+
 CREATE FUNCTION sync_ddl_command_end() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'sync_ddl_command_end'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -102,6 +108,11 @@ AS 'MODULE_PATHNAME', 'sync_sql_drop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION sync_sql_drop()
 IS 'event trigger: ends the registration of dropped tables';
+
+CREATE EVENT TRIGGER offline_sync_ddl_start ON ddl_command_start
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION sync_ddl_command_start();
+COMMENT ON EVENT TRIGGER offline_sync_ddl_start IS 'sees for offline_sync that a new type does not change keys';
 
 CREATE EVENT TRIGGER offline_sync_ddl ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'CREATE TABLE')

@@ -39,6 +39,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+PG_FUNCTION_INFO_V1(sync_ddl_command_start);
 PG_FUNCTION_INFO_V1(sync_ddl_command_end);
 PG_FUNCTION_INFO_V1(sync_sql_drop);
 
@@ -58,6 +59,21 @@ static void partition_detached(PartitionCmd *detach);
 static bool has_rows(Oid relid);
 static bool is_at_name(const TrackedTable *row, Oid relid);
 static Datum missing_tables(bool *is_empty);
+
+/*
+ * sync_ddl_command_start() -> event_trigger
+ */
+Datum
+sync_ddl_command_start(PG_FUNCTION_ARGS)
+{
+	int			ntables;
+
+	check_event(fcinfo, "ddl_command_start");
+	pfree(sync_table_ids(&ntables));
+	if (ntables > 0 && !creating_extension)
+		sync_table_rekey_begins(((EventTriggerData *) fcinfo->context)->parsetree);
+	PG_RETURN_NULL();
+}
 
 /*
  * sync_ddl_command_end() -> event_trigger
@@ -215,6 +231,7 @@ table_changed(Oid relid, Node *command)
 	if (sync_table_by_id(table_id) != NULL)
 	{
 		check_key_type(table_id, sync_table_by_id(table_id));
+		sync_table_rekey_ends(table_id, sync_table_by_id(table_id), command);
 		check_policies(table_id, sync_table_by_id(table_id));
 	}
 	if (may_take_away(command))

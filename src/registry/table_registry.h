@@ -79,6 +79,14 @@ extern void sync_table_refresh(int32 table_id, Oid relid);
 extern void sync_table_add_column(int32 table_id, int32 column_id,
 								  Form_pg_attribute att, int key_position);
 
+/*
+ * An ALTER TABLE begins, has ended on a table: raise where a new type has changed the
+ * text of keys or scopes.
+ */
+extern void sync_table_rekey_begins(Node *command);
+extern void sync_table_rekey_ends(int32 table_id, const SyncTable *t,
+								  const Node *command);
+
 /* A table was enabled, disabled or changed in the registry: let every backend
  * know, this one at once.  InvalidOid: one that is gone. */
 extern void sync_table_invalidate(Oid relid);

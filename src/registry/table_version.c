@@ -183,6 +183,26 @@ table_version_has_news(SyncTable *t, int earlier, int later)
 	return false;
 }
 
+bool
+table_version_has_rekeyed(SyncTable *t)
+{
+	ColumnChange *changes;
+	int			nchanges;
+
+	if (t->schema_version <= SCHEMA_FIRST_VERSION)
+		return false;
+	changes = column_history_read(t->table_id, &nchanges);
+	for (int i = 0; i < nchanges; i++)
+	{
+		int			column = sync_column_by_id(t, changes[i].column_id);
+
+		if (changes[i].kind == COLUMN_RETYPED && column >= 0 &&
+			t->columns[column].is_key)
+			return true;
+	}
+	return false;
+}
+
 int
 table_version_column(const SyncTable *t, const TableVersion *v, const char *name,
 					 int len)

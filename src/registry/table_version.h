@@ -35,6 +35,9 @@ extern TableVersion *table_version_open(SyncTable *t, int version);
  * after the earlier one? */
 extern bool table_version_has_news(SyncTable *t, int earlier, int later);
 
+/* Did a column of its key ever have another type? */
+extern bool table_version_has_rekeyed(SyncTable *t);
+
 /* In all that follows a NULL version is the present one. */
 
 /* What a name means: an index into t->columns, or one of these. */

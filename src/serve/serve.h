@@ -60,6 +60,7 @@ typedef struct ServeTable
 	bool		is_readable;	/* key, clock and scope column, by SELECT
 								 * rights */
 	bool		has_policies;	/* row security applies to the caller */
+	bool		has_rekeyed;	/* keys may have been logged for other types */
 	Bitmapset  *fetched;		/* the version's readable columns that are not
 								 * in the key, and the scope column */
 	int			nfetched;
@@ -93,6 +94,7 @@ typedef struct ServePush
 	bool		is_late;		/* not a push: the end of changes of earlier
 								 * ones that had waited.  No answer told it, so
 								 * it is lost, too */
+	int			schema_version; /* that it was made for; with rows: */
 	RowSet	   *rows;			/* that it was about; NULL: not read yet */
 	RowSet	   *inserted;		/* those of them that it inserted */
 	int			nrefs;
@@ -109,8 +111,6 @@ typedef struct ServePage
 	pg_uuid_t	device;
 	const char *device_class;	/* NULL: none */
 	MaskEvent	class_event;	/* where it got another one; node 0: never */
-	int			device_version; /* of the schema, that it declared last; 0:
-								 * never did */
 	int			schema_version; /* of the page */
 	int			known_version;	/* whose columns the device has the values of */
 	VersionVector *since;		/* see the file's comment */
@@ -185,6 +185,7 @@ extern void page_add_row(ServePage *page, ServeTable *st, const RowRef *row,
 						 const Datum *key, DeltaChangeKind kind,
 						 const RowClock *clock, const Datum *values,
 						 const bool *isnull, Bitmapset *sent);
+/* key NULL: of a key from before its columns got their types */
 extern void page_add_removal(ServePage *page, ServeTable *st, const RowRef *row,
 							 const Datum *key, DeltaChangeKind kind, Hlc hlc);
 extern void page_add_scope(ServePage *page, const char *scope);

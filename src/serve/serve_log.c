@@ -108,7 +108,11 @@ typedef struct LogRow
 {
 	RowRef		row;
 	ServeTable *st;
-	Datum	   *key;
+	Datum	   *key;			/* NULL: is_old, and none of the present type */
+	bool		is_old;			/* a key for which the table has no row since its
+								 * columns got other types */
+	Datum	   *image_key;		/* of such a key, as far as it can be read */
+	bool		is_read;
 	bool		is_found;
 	Datum		clock;
 	bool		clock_isnull;
@@ -124,6 +128,7 @@ typedef struct LogRows
 	ServeTable *st;
 	LogRow	  **rows;
 	int			nrows;
+	LogRow	  **fetched;		/* those that are not old */
 	MemoryContext context;		/* of what is read */
 } LogRows;
 
@@ -151,6 +156,7 @@ static void read_rows(ServePage *page, LogEntry *entries, int nentries);
 static void read_table_rows(ServePage *page, LogRows *rows);
 static void keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					 Datum *values, bool *isnull);
+static void decode_old(LogRow *row, Datum *key);
 static void read_tombstones(ServePage *page, LogRows *rows);
 static bool is_served(ServePage *page, const ServeTable *st);
 static int	compare_entry_pointers(const void *a, const void *b);
@@ -684,27 +690,52 @@ read_table_rows(ServePage *page, LogRows *rows)
 	SyncTable  *t;
 	Datum	   *keys;
 	int			nestlevel;
+	int			n = 0;
 
 	if (rows->nrows == 0 || !is_served(page, rows->st))
 		return;
 	t = rows->st->table;
 	keys = palloc(mul_size(rows->nrows, t->nkeys * sizeof(Datum)));
+	rows->fetched = palloc(mul_size(rows->nrows, sizeof(LogRow *)));
 	nestlevel = value_modes_begin();
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		LogRow	   *row = rows->rows[i];
+		Datum	   *key = keys + (Size) n * t->nkeys;
 
-		row->key = keys + (Size) i * t->nkeys;
-		row_key_decode(t, row->row.key, row->row.keylen, row->key);
+		row->is_read = true;
+		if (!rows->st->has_rekeyed)
+			row_key_decode(t, row->row.key, row->row.keylen, key);
+		else
+			decode_old(row, key);
+		if (row->is_old)
+			continue;
+		row->key = key;
+		rows->fetched[n++] = row;
 	}
 	value_modes_end(nestlevel);
 
 	/* SPI keeps its list of named relations where it is when it makes one */
 	MemoryContextSwitchTo(page->context);
-	row_fetch(t, rows->st->fetched, ROW_FETCH_READ, rows->nrows, keys, keep_row,
-			  rows);
+	row_fetch(t, rows->st->fetched, ROW_FETCH_READ, n, keys, keep_row, rows);
 	MemoryContextSwitchTo(rows->context);
 	read_tombstones(page, rows);
+}
+
+/*
+ * A key that was logged before key columns got their types is perhaps no key of
+ * these; or another spelling of one, which is another row to devices.
+ */
+static void
+decode_old(LogRow *row, Datum *key)
+{
+	SyncTable  *t = row->st->table;
+	KeyState	state = row_key_try_decode(t, row->row.key, row->row.keylen, key);
+
+	row->is_old = state != KEY_IS_CURRENT;
+	if (state == KEY_IS_RESPELT)
+		row->image_key = memcpy(palloc(t->nkeys * sizeof(Datum)), key,
+								t->nkeys * sizeof(Datum));
 }
 
 /* Callback of row_fetch.  Values in toast tables stay there for now. */
@@ -713,7 +744,7 @@ keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 		 Datum *values, bool *isnull)
 {
 	LogRows    *rows = arg;
-	LogRow	   *row = rows->rows[ordinal];
+	LogRow	   *row = rows->fetched[ordinal];
 	SyncTable  *t = row->st->table;
 	MemoryContext old = MemoryContextSwitchTo(rows->context);
 	int			place = 0;
@@ -759,10 +790,14 @@ read_tombstones(ServePage *page, LogRows *rows)
 	{
 		gone[i]->tombstone = tombstones[i];
 		if (rows->st->has_policies && tombstones[i].found)
+		{
+			Datum	   *key = gone[i]->is_old ? gone[i]->image_key : gone[i]->key;
+
 			gone[i]->is_hidden = !tombstones[i].is_purged &&
-				(tombstones[i].image_isnull ||
-				 !guard_image_is_visible(rows->st->table, gone[i]->key,
-										tombstones[i].image, page->row_context));
+				(tombstones[i].image_isnull || key == NULL ||
+				 !guard_image_is_visible(rows->st->table, key,
+										 tombstones[i].image, page->row_context));
+		}
 	}
 }
 
@@ -801,7 +836,7 @@ serve_entries(ServePage *page, LogReader *reader, LogEntry *entries,
 		CHECK_FOR_INTERRUPTS();
 		if (page_is_full(page))
 			break;
-		if (entries[i].state == NULL || entries[i].state->key == NULL ||
+		if (entries[i].state == NULL || !entries[i].state->is_read ||
 			row_set_has(page->served, &entries[i].row))
 			continue;
 		old = MemoryContextSwitchTo(page->row_context);

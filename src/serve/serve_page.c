@@ -66,6 +66,8 @@ static bool is_rewritten(Oid relid, Snapshot snapshot);
 static ServedChange *add_change(ServePage *page, DeltaChangeKind kind,
 								const ServeTable *st, const RowRef *row, Hlc hlc);
 static void keep_keys(ServePage *page, ServedChange *change, const Datum *key);
+static void keep_old_keys(ServePage *page, ServedChange *change,
+						  const RowRef *row);
 static void keep_value(ServePage *page, DeltaValue *value);
 static int	compare_changes(const void *a, const void *b);
 static int	change_class(const ServedChange *change);
@@ -179,6 +181,7 @@ page_table(ServePage *page, int32 table_id)
 	st->masks = NULL;
 	st->is_readable = false;
 	st->has_policies = false;
+	st->has_rekeyed = false;
 	st->fetched = NULL;
 	st->nfetched = 0;
 	st->scope_place = -1;
@@ -188,6 +191,7 @@ page_table(ServePage *page, int32 table_id)
 		int			i;
 
 		check_not_rewritten(page, t);
+		st->has_rekeyed = table_version_has_rekeyed(t);
 		st->version = table_version_open(t, page->schema_version);
 		st->has_news = page->known_version < page->schema_version &&
 			table_version_has_news(t, page->known_version, page->schema_version);
@@ -346,7 +350,12 @@ void
 page_add_removal(ServePage *page, ServeTable *st, const RowRef *row,
 				 const Datum *key, DeltaChangeKind kind, Hlc hlc)
 {
-	keep_keys(page, add_change(page, kind, st, row, hlc), key);
+	ServedChange *change = add_change(page, kind, st, row, hlc);
+
+	if (key != NULL)
+		keep_keys(page, change, key);
+	else
+		keep_old_keys(page, change, row);
 }
 
 void
@@ -404,6 +413,24 @@ keep_keys(ServePage *page, ServedChange *change, const Datum *key)
 	{
 		table_version_down(t, change->version, t->key[i], key[i], false,
 						   &change->keys[i]);
+		keep_value(page, &change->keys[i]);
+	}
+}
+
+/* As it was written then. */
+static void
+keep_old_keys(ServePage *page, ServedChange *change, const RowRef *row)
+{
+	SyncTable  *t = change->table;
+	char	  **texts = row_key_texts(t, row->key, row->keylen);
+
+	change->keys = MemoryContextAlloc(page->context,
+									  t->nkeys * sizeof(DeltaValue));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		change->keys[i].kind = DELTA_STRING;
+		change->keys[i].data = texts[i];
+		change->keys[i].len = strlen(texts[i]);
 		keep_value(page, &change->keys[i]);
 	}
 }
