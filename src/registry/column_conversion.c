@@ -128,7 +128,9 @@ find_column(const SyncTable *t, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist or is not kept in sync",
-						name, t->table_name)));
+						name, t->table_name),
+				 errhint("Name a column of the table other than \"%s\".",
+						 SYNC_CLOCK_COLUMN)));
 	c = &t->columns[column];
 
 	/* what names rows and scopes is stored, here and on devices, as text */

@@ -196,7 +196,9 @@ find_column(const SyncTable *t, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist or is not kept in sync",
-						name, t->table_name)));
+						name, t->table_name),
+				 errhint("Name a column of the table other than \"%s\".",
+						 SYNC_CLOCK_COLUMN)));
 	return &t->columns[column];
 }
 

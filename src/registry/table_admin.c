@@ -237,7 +237,8 @@ check_not_enabled(Relation rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table \"%s\" is already kept in sync",
-						RelationGetRelationName(rel))));
+						RelationGetRelationName(rel)),
+				 errhint("Use sync_set_policy() to change policies, or sync_disable_table() first.")));
 }
 
 static char *

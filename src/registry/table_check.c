@@ -173,7 +173,8 @@ sync_table_check_scope(Relation rel, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("scope column \"%s\" of table \"%s\" does not exist",
-						name, RelationGetRelationName(rel))));
+						name, RelationGetRelationName(rel)),
+				 errhint("Name a column of the table, or leave it out to have all rows in one scope.")));
 	if (TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
