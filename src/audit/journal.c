@@ -45,13 +45,14 @@
 #define ANUM_JOURNAL_NODE			5
 #define ANUM_JOURNAL_XID			6
 #define ANUM_JOURNAL_IS_TOLD		7
-#define ANUM_JOURNAL_RECEIVED_AT	8
-#define ANUM_JOURNAL_ROLE			9
-#define ANUM_JOURNAL_STATUS			10
-#define ANUM_JOURNAL_DELTA			11
-#define ANUM_JOURNAL_OUTCOMES		12
-#define ANUM_JOURNAL_DETAILS		13
-#define NATTS_JOURNAL				13
+#define ANUM_JOURNAL_SCHEMA_VERSION	8
+#define ANUM_JOURNAL_RECEIVED_AT	9
+#define ANUM_JOURNAL_ROLE			10
+#define ANUM_JOURNAL_STATUS			11
+#define ANUM_JOURNAL_DELTA			12
+#define ANUM_JOURNAL_OUTCOMES		13
+#define ANUM_JOURNAL_DETAILS		14
+#define NATTS_JOURNAL				14
 
 /* offline_sync.journal_forgotten */
 #define ANUM_FORGOTTEN_NODE			1
@@ -174,6 +175,7 @@ journal_insert(const JournalRow *row)
 	values[ANUM_JOURNAL_NODE - 1] = Int32GetDatum(row->node);
 	values[ANUM_JOURNAL_XID - 1] = PositionGetDatum(row->xid);
 	values[ANUM_JOURNAL_IS_TOLD - 1] = BoolGetDatum(row->is_told);
+	values[ANUM_JOURNAL_SCHEMA_VERSION - 1] = Int32GetDatum(row->schema_version);
 	values[ANUM_JOURNAL_RECEIVED_AT - 1] = TimestampTzGetDatum(row->received_at);
 	values[ANUM_JOURNAL_ROLE - 1] = CStringGetTextDatum(row->role);
 	values[ANUM_JOURNAL_STATUS - 1] = CStringGetTextDatum(row->status);
@@ -266,6 +268,7 @@ journal_row(HeapTuple tuple, TupleDesc desc)
 	row->node = DatumGetInt32(values[ANUM_JOURNAL_NODE - 1]);
 	row->xid = DatumGetPosition(values[ANUM_JOURNAL_XID - 1]);
 	row->is_told = DatumGetBool(values[ANUM_JOURNAL_IS_TOLD - 1]);
+	row->schema_version = DatumGetInt32(values[ANUM_JOURNAL_SCHEMA_VERSION - 1]);
 	row->received_at = DatumGetTimestampTz(values[ANUM_JOURNAL_RECEIVED_AT - 1]);
 	row->role = TextDatumGetCString(values[ANUM_JOURNAL_ROLE - 1]);
 	row->status = TextDatumGetCString(values[ANUM_JOURNAL_STATUS - 1]);
@@ -425,6 +428,32 @@ journal_is_purged(const JournalRow *row, int64 seq)
 			return true;
 	}
 	return false;
+}
+
+Size
+journal_result_bytes(const JournalRow *row)
+{
+	JsonbIterator *it = JsonbIteratorInit(&row->outcomes->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	Size		size = 0;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		JsonbValue *result;
+
+		if (token != WJB_ELEM || value.type != jbvBinary)
+			continue;
+		result = getKeyJsonValueFromContainer(value.val.binary.data, "result", 6,
+											  NULL);
+		if (result == NULL)
+			continue;
+		if (result->type == jbvBinary)
+			size += result->val.binary.len;
+		else if (result->type == jbvString)
+			size += result->val.string.len;
+	}
+	return size;
 }
 
 static int

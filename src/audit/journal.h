@@ -37,6 +37,8 @@ typedef struct JournalRow
 	Jsonb	   *outcomes;		/* array: changes that did not simply apply */
 	Jsonb	   *details;		/* array for the audit: see views.sql */
 	bool		is_told;		/* the answer told all that it wrote */
+	int			schema_version; /* whose names and types the delta uses, even if
+								 * it does not say so */
 } JournalRow;
 
 /* Where the changes first_seq .. last_seq of a device were stored. */
@@ -141,6 +143,9 @@ extern JournalPosition *journal_forgotten(Snapshot snapshot, int *npositions);
 
 /* Have the values of a change been taken out of its delta (sync_purge_row)? */
 extern bool journal_is_purged(const JournalRow *row, int64 seq);
+
+/* Bytes of the results of intents in its outcomes. */
+extern Size journal_result_bytes(const JournalRow *row);
 
 extern void conflict_insert(const ConflictRow *rows, int nrows);
 

@@ -56,6 +56,7 @@ typedef struct PurgedRow
 typedef struct PurgedChange
 {
 	const PurgedRow *row;
+	int			schema_version;
 	const DeltaReader *reader;
 	const DeltaChange *change;
 } PurgedChange;
@@ -301,7 +302,7 @@ purge_records(const PurgedRow *row)
 	(void) execute(purge_answers, 1, &name_type, &name);
 
 	state_become_owner(&saved);
-	portal = SPI_cursor_open_with_args(NULL, "SELECT reconciliation, delta FROM offline_sync.journal",
+	portal = SPI_cursor_open_with_args(NULL, "SELECT reconciliation, delta, schema_version FROM offline_sync.journal",
 									   0, NULL, NULL, NULL, true, 0);
 	state_restore_user(&saved);
 	for (;;)
@@ -347,6 +348,7 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	memset(&change, 0, sizeof(change));
 	delta_reader_init(&reader, delta);
 	candidate.row = row;
+	candidate.schema_version = DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
 	candidate.reader = &reader;
 	candidate.change = &change;
 	is_stripped = palloc0(Max(reader.header.nchanges, 1) * sizeof(bool));
@@ -385,7 +387,7 @@ is_of_row(void *arg)
 		memcmp(name->data, t->wire_name, name->len) != 0)
 		return false;
 	initStringInfo(&buf);
-	return table_version_key(t, table_version_open(t, c->reader->header.schema_version),
+	return table_version_key(t, table_version_open(t, c->schema_version),
 							 c->reader, c->change, &buf) &&
 		buf.len == row->keylen && memcmp(buf.data, row->key, buf.len) == 0;
 }

@@ -800,6 +800,7 @@ apply_record(ApplyState *state, ApplyResult *result, const DeltaData *delta,
 	row.outcomes = result->outcomes;
 	row.details = apply_json_array(details);
 	row.is_told = !state->is_untold;
+	row.schema_version = apply_stored_version(state);
 	journal_insert(&row);
 }
 

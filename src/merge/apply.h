@@ -343,6 +343,8 @@ typedef struct ApplyState
 
 	List	   *opened;			/* of OpenTable */
 	Size		noted_bytes;	/* of values that changes met, for the audit */
+	Size		stored_bytes;	/* of outcomes and details that the journal's row
+								 * has already */
 
 	/* what writes set off */
 	HTAB	   *side_writes;	/* RowRef: rows written by it; NULL: none */
@@ -375,6 +377,10 @@ typedef struct ApplyResult
  * go into one jsonb.  What is more is left out.
  */
 #define MAX_NOTED_SIZE		(64 * 1024 * 1024)
+
+/* Of one message or detail of an error, bytes that are kept; of all of a delta, as
+ * many as of values. */
+#define MAX_MESSAGE_SIZE	8192
 
 /* ---- apply.c ---- */
 
@@ -500,6 +506,9 @@ extern void apply_resolve(ApplyState *state);
 
 /* The version of the schema that the delta was made for; 0: the present one. */
 extern int	apply_schema_version(const ApplyState *state);
+
+/* The same, to be kept with it: the present one, where that is meant, by its number. */
+extern int	apply_stored_version(const ApplyState *state);
 
 /* The delta's version of a change's table. */
 extern const TableVersion *apply_table_version(const ApplyState *state,

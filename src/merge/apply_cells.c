@@ -175,6 +175,7 @@ note_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	if (has_room)
 		apply_value_json(&ours, column, row->values[cell->column],
 						 row->isnull[cell->column]);
+	has_room &= state->noted_bytes + ours.len <= MAX_NOTED_SIZE;
 	apply_value_json(&theirs, column, cell->value, cell->isnull);
 	apply_add_conflict(state, change, row, cell->column, decision, current,
 					   has_room ? ours.data : NULL, theirs.data);

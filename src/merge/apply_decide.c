@@ -663,9 +663,12 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		}
 		separator = ",";
 	}
-	change->previous = MemoryContextStrdup(state->context, values.data);
-	change->previous_stamps = MemoryContextStrdup(state->context, stamps.data);
-	state->noted_bytes += values.len;
+	if (state->noted_bytes + values.len <= MAX_NOTED_SIZE)
+	{
+		change->previous = MemoryContextStrdup(state->context, values.data);
+		change->previous_stamps = MemoryContextStrdup(state->context, stamps.data);
+		state->noted_bytes += values.len;
+	}
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(scratch);
 }

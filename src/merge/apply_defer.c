@@ -568,7 +568,7 @@ apply_store_deferred(ApplyState *state)
 		row->keylen = change->ref.key_len;
 		row->scope = change->scope;
 		row->hlc = change->hlc;
-		row->schema_version = apply_schema_version(state);
+		row->schema_version = apply_stored_version(state);
 		row->role = GetUserNameFromId(GetUserId(), false);
 		row->reason = change->reason;
 		row->constraint = change->constraint;

@@ -16,6 +16,7 @@
 #include "audit/opaque.h"
 #include "executor/spi.h"
 #include "log/node.h"
+#include "mb/pg_wchar.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
@@ -594,6 +595,27 @@ append_string_member(StringInfo buf, const char *name, const char *value)
 }
 
 /*
+ * What an error says.  Anybody's trigger may say as much as it likes, and of every
+ * change, but all of it goes into one jsonb.
+ */
+static void
+append_message(ApplyState *state, StringInfo buf, const char *name,
+			   const char *message)
+{
+	int			len;
+
+	if (message == NULL || state->stored_bytes + buf->len > MAX_NOTED_SIZE)
+		return;
+	len = strlen(message);
+	if (len > MAX_MESSAGE_SIZE)
+	{
+		len = pg_mbcliplen(message, len, MAX_MESSAGE_SIZE);
+		message = psprintf("%.*s...", len, message);
+	}
+	append_string_member(buf, name, message);
+}
+
+/*
  * What became of a change, for the device, in its words: nothing where it simply
  * applied.
  */
@@ -612,16 +634,17 @@ apply_append_outcome(ApplyState *state, StringInfo buf, const ApplyChange *chang
 	append_string_member(buf, "reason", change->reason);
 	if (change->sqlstate != 0)
 		append_string_member(buf, "sqlstate", unpack_sql_state(change->sqlstate));
-	append_string_member(buf, "message", change->message);
+	append_message(state, buf, "message", change->message);
 	if (change->detail != NULL && may_tell_detail(state, change))
-		append_string_member(buf, "detail", change->detail);
+		append_message(state, buf, "detail", change->detail);
 	append_string_member(buf, "constraint", change->constraint);
 	append_string_member(buf, "column", device_column(state, change));
 	if (change->conflicts != NIL)
 		appendStringInfo(buf, ",\"conflicts\":%d", list_length(change->conflicts));
 	if (change->clock_was_ahead)
 		appendStringInfoString(buf, ",\"clock\":\"ahead\"");
-	append_ignored(buf, change->ignored);
+	if (state->stored_bytes + buf->len <= MAX_NOTED_SIZE)
+		append_ignored(buf, change->ignored);
 	if (has_result)
 		appendStringInfo(buf, ",\"result\":%s", change->intent->result);
 	appendStringInfoChar(buf, '}');
@@ -736,7 +759,7 @@ apply_append_detail(ApplyState *state, StringInfo buf,
 	append_string_member(buf, "reason", change->reason);
 	append_string_member(buf, "scope", change->scope);
 	append_string_member(buf, "policy", policy);
-	append_string_member(buf, "message", change->message);
+	append_message(state, buf, "message", change->message);
 	if (previous.len > 0)
 		appendStringInfo(buf, ",\"previous\":{%s}", previous.data);
 	if (stamps.len > 0)

@@ -174,6 +174,14 @@ apply_schema_version(const ApplyState *state)
 	return state->device == NULL ? 0 : state->device->schema_version;
 }
 
+int
+apply_stored_version(const ApplyState *state)
+{
+	int			version = apply_schema_version(state);
+
+	return version == 0 ? sync_schema_version() : version;
+}
+
 const TableVersion *
 apply_table_version(const ApplyState *state, const ApplyChange *change)
 {

@@ -616,6 +616,11 @@ retry_delta(Retry *retry, const int *picks, int npicks, bool is_expired)
 		{
 			state.delta = journal->delta;
 			delta_reader_init(&state.reader, state.delta);
+
+			/* all tries together may put as much there as one push */
+			state.stored_bytes = VARSIZE(journal->outcomes) + VARSIZE(journal->details);
+			state.noted_bytes = VARSIZE(journal->details);
+			state.result_bytes = journal_result_bytes(journal);
 		}
 		state.may_defer = true;
 		state.is_guest = retry->is_guest || role != GetUserId();
@@ -756,6 +761,7 @@ conclude(Retry *retry, ApplyState *state, const int *picks, int npicks,
 		initStringInfo(&detail);
 		apply_append_outcome(state, &outcome, change);
 		apply_append_detail(state, &detail, change);
+		state->stored_bytes += outcome.len + detail.len;
 		ends[n].seq = row->seq;
 		ends[n].outcome = outcome.len > 0 ? outcome.data : NULL;
 		ends[n].detail = detail.len > 0 ? detail.data : NULL;

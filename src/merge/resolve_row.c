@@ -22,7 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-static void find_change(const Conflict *conflict, DeltaReader *reader,
+static int	find_change(const Conflict *conflict, DeltaReader *reader,
 						DeltaChange *change);
 static ApplyRow *read_row(SyncTable *table, const Conflict *conflict,
 						  Bitmapset *columns);
@@ -48,8 +48,7 @@ resolve_row_incoming(SyncTable *table, const Conflict *conflict)
 	ApplyRow   *row;
 	int			modes;
 
-	find_change(conflict, &reader, &change);
-	version = table_version_open(table, reader.header.schema_version);
+	version = table_version_open(table, find_change(conflict, &reader, &change));
 	indexes = palloc(Max(change.ncells, 1) * sizeof(int));
 	for (int i = 0; i < change.ncells; i++)
 	{
@@ -127,8 +126,8 @@ resolve_row_value(SyncTable *table, const Conflict *conflict, Jsonb *values)
 		bms_is_empty(row->written) ? ROW_STATEMENT_LOCK : ROW_STATEMENT_UPDATE);
 }
 
-/* The change that lost. */
-static void
+/* The change that lost; returns the version of the schema that it was made for. */
+static int
 find_change(const Conflict *conflict, DeltaReader *reader, DeltaChange *change)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -142,13 +141,14 @@ find_change(const Conflict *conflict, DeltaReader *reader, DeltaChange *change)
 		while (delta_reader_next(reader, change))
 		{
 			if (change->seq == conflict->seq)
-				return;
+				return stored->schema_version;
 		}
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA_FOUND),
 			 errmsg("the incoming change of the conflict is not stored any more"),
 			 errhint("Resolve it as \"current\", or give the values.")));
+	return 0;					/* keep compiler quiet */
 }
 
 /* Lock the conflict's row and read these columns. */
@@ -303,7 +303,8 @@ check_writable(const SyncTable *table, int column, const char *name, int len)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%.*s\" of table \"%s\" does not exist",
-						len, name, table->wire_name)));
+						len, name, table->wire_name),
+				 errhint("Give the row's values by the names that the table's columns have now.")));
 	if (table->columns[column].is_key || table->columns[column].is_generated)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -162,7 +162,6 @@ static void
 set_versions(ServePage *page, const SyncDevice *device, int version,
 			 const VersionVector *since)
 {
-	page->device_version = device->schema_version;
 	if (version == 0)
 		version = device->schema_version;
 	if (version == 0)

@@ -55,7 +55,7 @@ static int	compare_seqs(const void *a, const void *b);
 static void add_change_ref(ServePage *page, ServePush *push,
 						   const DeltaReader *reader, const DeltaChange *change,
 						   bool is_careful);
-static bool change_key(ServePage *page, const DeltaReader *reader,
+static bool change_key(const ServePush *push, const DeltaReader *reader,
 					   const DeltaChange *change, StringInfo buf,
 					   int32 *table_id);
 static bool try_change_key(void *arg);
@@ -309,6 +309,7 @@ serve_push_read(ServePage *page, ServePush *push)
 		PushAttempt attempt = {page, push, journal->delta};
 
 		page->push_bytes += VARSIZE_ANY(journal->delta);
+		push->schema_version = journal->schema_version;
 		if (!value_attempt(try_refs, &attempt))
 			read_refs(page, push, journal->delta, true);
 		if (push->nrefs > 1)
@@ -375,7 +376,7 @@ add_change_ref(ServePage *page, ServePush *push, const DeltaReader *reader,
 		row.table_id = attempt.table_id;
 	}
 	else
-		is_valid = change_key(page, reader, change, &buf, &row.table_id);
+		is_valid = change_key(push, reader, change, &buf, &row.table_id);
 	MemoryContextSwitchTo(old);
 	row.key = buf.data;
 	row.keylen = buf.len;
@@ -393,7 +394,7 @@ add_change_ref(ServePage *page, ServePush *push, const DeltaReader *reader,
 
 /* The row that a change is about; false where it names none. */
 static bool
-change_key(ServePage *page, const DeltaReader *reader,
+change_key(const ServePush *push, const DeltaReader *reader,
 		   const DeltaChange *change, StringInfo buf, int32 *table_id)
 {
 	const DeltaName *name = &reader->tables[change->table];
@@ -403,9 +404,7 @@ change_key(ServePage *page, const DeltaReader *reader,
 	if (t == NULL || t->nkeys != change->nkeys)
 		return false;
 	*table_id = t->table_id;
-	version = table_version_open(t, reader->header.schema_version != 0 ?
-								 reader->header.schema_version :
-								 page->device_version);
+	version = table_version_open(t, push->schema_version);
 	return table_version_key(t, version, reader, change, buf);
 }
 
@@ -415,7 +414,7 @@ try_change_key(void *arg)
 {
 	PushAttempt *a = arg;
 
-	return change_key(a->page, a->reader, a->change, a->buf, &a->table_id);
+	return change_key(a->push, a->reader, a->change, a->buf, &a->table_id);
 }
 
 static int
