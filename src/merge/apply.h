@@ -182,6 +182,8 @@ typedef struct ApplyRow
 	int			place;			/* in the order of keys, of the batch's rows */
 	RowAction	action;
 	bool		is_pending;		/* among the state's pending_rows */
+	int			ninserts;		/* changes still to be decided that insert it */
+	int			ndeletes;		/* that deleted it, so far */
 	Bitmapset  *written;		/* columns to write */
 	Bitmapset  *merged;			/* merged columns that hold nothing which the
 								 * device does not know: the stamp is the
@@ -693,6 +695,11 @@ extern bool apply_may_update_cells(const ApplyChange *change);
 
 /* Write the pending actions of all rows of the batch. */
 extern void apply_write(ApplyState *state);
+
+/* Insert a row whose table is accessed directly, and undo that: raises what the
+ * insertion raises. */
+extern bool apply_can_try(ApplyState *state, ApplyRow *row);
+extern void apply_try_insert(ApplyState *state, ApplyRow *row);
 
 /* ---- apply_side.c ---- */
 

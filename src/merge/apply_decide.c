@@ -25,6 +25,9 @@
 #include "utils/memutils.h"
 #include "utils/rls.h"
 
+/* A row that is made and deleted more often by one batch is not left each time. */
+#define MAX_DEAD_VERSIONS	4
+
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
 static void note_mentioned(const ApplyChange *change, ApplyRow *row);
 static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
@@ -44,6 +47,9 @@ static bool check_scope(ApplyState *state, ApplyChange *change,
 						const char *scope, bool is_sent);
 static bool must_write_before(ApplyState *state, ApplyChange *change,
 							  ApplyRow *row);
+static bool is_passing(ApplyState *state, const ApplyChange *change,
+					   ApplyRow *row);
+static void write_passing(ApplyState *state, ApplyRow *row);
 static bool refers_to(const SyncTable *table, int32 target, int depth);
 static void note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row);
 
@@ -67,10 +73,14 @@ apply_decide(ApplyState *state, int first, int last)
 		{
 			/* users' triggers run under the caller's settings */
 			value_modes_end(state->value_modes);
-			apply_write(state);
+			if (is_passing(state, change, row))
+				write_passing(state, row);
+			else
+				apply_write(state);
 			apply_refresh_rows(state);
 			state->value_modes = value_modes_begin_for(state->modes);
 		}
+		row->ninserts -= change->delta.kind == DELTA_CHANGE_INSERT ? 1 : 0;
 		note_pending(state, row);
 		state->failed_change = i;	/* to whom an error here belongs */
 		decide_change(state, change, row);
@@ -476,6 +486,7 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		if (!row->has_tombstone)
 			row->image_isnull = true;
 	}
+	row->ndeletes++;
 	row->is_alive = false;
 	row->was_inserted = false;
 	row->written = NULL;
@@ -575,6 +586,42 @@ must_write_before(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Is it the deletion of a row that the batch has made and deleted some times, and will
+ * make again?  Each of these leaves a dead version that the next insertion and the
+ * next deletion have to pass by: all together that is quadratic.
+ */
+static bool
+is_passing(ApplyState *state, const ApplyChange *change, ApplyRow *row)
+{
+	if (change->delta.kind != DELTA_CHANGE_DELETE || row->action != ROW_INSERT ||
+		row->ndeletes < MAX_DEAD_VERSIONS || row->ninserts == 0 ||
+		!apply_can_try(state, row))
+		return false;
+	for (int i = 0; i < state->npending; i++)
+	{
+		if (refers_to(state->pending_rows[i]->table, row->table->table_id, 0))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * It has to be possible to make the row, but it need not be left: the deletion then
+ * finds none, and only the tombstone has to be written.
+ */
+static void
+write_passing(ApplyState *state, ApplyRow *row)
+{
+	row->action = ROW_KEEP;
+	apply_write(state);
+	row->action = ROW_INSERT;
+	apply_try_insert(state, row);
+	row->image_columns = bms_copy(row->written);
+	row->image_isnull = false;
+	row->image_is_new = true;
 }
 
 /* Does a chain of foreign keys lead from the table to the target? */

@@ -13,8 +13,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "audit/waiting.h"
 #include "executor/spi.h"
+#include "log/node.h"
 #include "log/write_set.h"
 #include "merge/apply.h"
 #include "miscadmin.h"
@@ -24,6 +26,7 @@
 #include "types/merge_sort.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
 					   int nrows);
@@ -218,6 +221,54 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 	state->inserting = NULL;
 	if (action == ROW_REMOVE)
 		write_set_clear();
+}
+
+bool
+apply_can_try(ApplyState *state, ApplyRow *row)
+{
+	RowDirect  *direct = apply_open_table(state, row->table);
+
+	return direct != NULL && row_direct_can_insert(direct, row->written);
+}
+
+/*
+ * What a subtransaction that was undone leaves behind is seen to be dead at once, and
+ * the index forgets it.
+ */
+void
+apply_try_insert(ApplyState *state, ApplyRow *row)
+{
+	RowDirect  *direct = apply_open_table(state, row->table);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	apply_settle_objects(row);
+	(void) sync_node_id();		/* what that writes is not to be undone */
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		write_directly(state, direct, ROW_INSERT, &row, 1);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(oldcontext);
+	CurrentResourceOwner = oldowner;
+	if (error != NULL)
+		ReThrowError(error);
+
+	/* its clock has taken over the tombstone's floor all the same */
+	if (row->has_tombstone)
+		tombstone_remove(row->table->table_id, row->ref.key_bytes,
+						 row->ref.key_len);
+	ItemPointerSetInvalid(&row->tid);
 }
 
 static PlannedWrite *
