@@ -45,7 +45,7 @@ BEGIN
     END LOOP;
 END $$;
 CREATE FUNCTION known_version(me int) RETURNS text LANGUAGE sql AS
-$$ SELECT vector->>'73636865-6d61-8000-8000-000000000000' FROM dev WHERE n = me $$;
+$$ SELECT (SELECT max(value) FROM jsonb_each_text(vector) WHERE key LIKE '73636865-6d61-%') FROM dev WHERE n = me $$;
 CREATE FUNCTION raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE statement;

@@ -16,6 +16,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "log/node.h"
 #include "log/state.h"
 #include "miscadmin.h"
 #include "registry/column_history.h"
@@ -35,7 +36,8 @@
 #define ANUM_HISTORY_NEW_TYPE	8
 #define ANUM_HISTORY_AT			9
 #define ANUM_HISTORY_BY			10
-#define NATTS_HISTORY			10
+#define ANUM_HISTORY_NODE		11
+#define NATTS_HISTORY			11
 
 /* arrays are indexed from 0, attributes from 1 */
 #define AT(array, attnum)	((array)[(attnum) - 1])
@@ -96,6 +98,46 @@ last_version(const char *index, int nkeys, ScanKey key)
 	index_close(indexrel, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return version;
+}
+
+SchemaNode *
+column_history_nodes(int *nnodes)
+{
+	SchemaNode *nodes = NULL;
+	Relation	rel;
+	Relation	indexrel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	*nnodes = 0;
+	if (!OidIsValid(state_find("column_history")) ||
+		!OidIsValid(state_find("column_history_pkey")))
+		return NULL;
+
+	rel = state_open("column_history", AccessShareLock);
+	indexrel = index_open(state_index("column_history_pkey"), AccessShareLock);
+	scan = systable_beginscan_ordered(rel, indexrel, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan,
+															 ForwardScanDirection)))
+	{
+		TupleDesc	desc = RelationGetDescr(rel);
+		bool		isnull;
+		int32		node = DatumGetInt32(heap_getattr(tuple, ANUM_HISTORY_NODE,
+													  desc, &isnull));
+
+		if (*nnodes == 0 || nodes[*nnodes - 1].node != node)
+		{
+			nodes = *nnodes == 0 ? palloc(sizeof(SchemaNode)) :
+				repalloc(nodes, (*nnodes + 1) * sizeof(SchemaNode));
+			nodes[(*nnodes)++].node = node;
+		}
+		nodes[*nnodes - 1].version =
+			DatumGetInt32(heap_getattr(tuple, ANUM_HISTORY_VERSION, desc, &isnull));
+	}
+	systable_endscan_ordered(scan);
+	index_close(indexrel, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return nodes;
 }
 
 ColumnChange *
@@ -194,6 +236,7 @@ column_history_record(int32 table_id, Oid role, int nchanges,
 			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		put_text(values, nulls, ANUM_HISTORY_BY,
 				 GetUserNameFromId(role, false));
+		AT(values, ANUM_HISTORY_NODE) = Int32GetDatum(sync_node_id());
 		state_writer_put(writer, values, nulls);
 	}
 	state_writer_end(writer);

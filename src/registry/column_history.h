@@ -38,6 +38,16 @@ typedef struct ColumnChange
 extern int32 column_history_version(void);
 extern int32 column_history_table_version(int32 table_id);
 
+/* A node that made versions, and the last one of them */
+typedef struct SchemaNode
+{
+	int32		node;
+	int32		version;
+} SchemaNode;
+
+/* All of them, in order of succession; palloc'd. */
+extern SchemaNode *column_history_nodes(int *nnodes);
+
 /* A table's changes, ascending by version; palloc'd. */
 extern ColumnChange *column_history_read(int32 table_id, int *nchanges);
 

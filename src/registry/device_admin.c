@@ -207,7 +207,7 @@ device_check_uuid(const pg_uuid_t *uuid)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the nil uuid cannot name a device")));
 
-	if (memcmp(uuid, &sync_schema_replica, UUID_LEN) == 0)
+	if (sync_is_schema_replica(uuid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("uuid \"%s\" stands for the schema and cannot name a device",

@@ -12,6 +12,7 @@ CREATE TABLE offline_sync.column_history (
     new_type        text,
     at              timestamptz NOT NULL,
     by              text        NOT NULL,         -- role
+    node            int         NOT NULL,         -- that made the version
     CONSTRAINT column_history_pkey PRIMARY KEY (version, table_id, column_id, change)
 );
 CREATE INDEX column_history_table ON offline_sync.column_history (table_id, version);

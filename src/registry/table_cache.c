@@ -62,6 +62,8 @@ typedef struct Registry
 	RegistryEntry *entries;		/* ascending table_id */
 	RegistryEntry **by_name;	/* ascending wire name */
 	int			schema_version;
+	int			nschema_nodes;
+	SchemaNode *schema_nodes;
 } Registry;
 
 /* A description, kept in a hash by table id. */
@@ -344,6 +346,13 @@ int
 sync_schema_version(void)
 {
 	return registry_get()->schema_version;
+}
+
+int
+sync_schema_nodes(const struct SchemaNode **nodes)
+{
+	*nodes = registry_get()->schema_nodes;
+	return registry->nschema_nodes;
 }
 
 const RegistryOids *
@@ -632,6 +641,8 @@ registry_read(void)
 	r->context = context;
 	registry_oids_read(&r->oids);
 	r->schema_version = column_history_version();
+	if (r->schema_version > SCHEMA_FIRST_VERSION)
+		r->schema_nodes = column_history_nodes(&r->nschema_nodes);
 	if (OidIsValid(r->oids.tracked_table))
 	{
 		TrackedTable *rows = tracked_table_read(&r->nentries);

@@ -28,10 +28,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-const pg_uuid_t sync_schema_replica = {{
-		0x73, 0x63, 0x68, 0x65, 0x6d, 0x61, 0x80, 0x00,
-		0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
-}};
+/* what such a uuid begins with */
+#define SCHEMA_REPLICA_PREFIX	"schema"
 
 /* A column that a version has */
 typedef struct VersionColumn
@@ -107,6 +105,24 @@ static void null_value(DeltaValue *result);
 static void convert_down(Conversion *c, Datum value, bool isnull,
 						 DeltaValue *result);
 static bool try_convert_down(void *arg);
+
+/*
+ * The rest is of the node's uuid, which is a hash: it tells nodes apart, and is of
+ * the right version and variant.
+ */
+void
+sync_schema_replica(const pg_uuid_t *node, pg_uuid_t *replica)
+{
+	*replica = *node;
+	memcpy(replica->data, SCHEMA_REPLICA_PREFIX, strlen(SCHEMA_REPLICA_PREFIX));
+}
+
+bool
+sync_is_schema_replica(const pg_uuid_t *replica)
+{
+	return memcmp(replica->data, SCHEMA_REPLICA_PREFIX,
+				  strlen(SCHEMA_REPLICA_PREFIX)) == 0;
+}
 
 /* ----------
  * Names

@@ -16,10 +16,18 @@
 extern int	sync_schema_version(void);
 
 /*
- * Stands in vectors for what a device has of the schema: the counter is the version
- * whose columns it has the values of.  No entry: the first one.
+ * The nodes that made versions, in order of succession, and the last version of each
+ * (column_history.h); good until the next look at the registry.
  */
-extern const pg_uuid_t sync_schema_replica;
+struct SchemaNode;
+extern int	sync_schema_nodes(const struct SchemaNode **nodes);
+
+/*
+ * Stands in vectors for what a device has of the schema as one node made it: the
+ * counter is the version whose columns it has the values of.  No entry: the first one.
+ */
+extern void sync_schema_replica(const pg_uuid_t *node, pg_uuid_t *replica);
+extern bool sync_is_schema_replica(const pg_uuid_t *replica);
 
 typedef struct TableVersion TableVersion;
 

@@ -36,6 +36,7 @@
 #include "log/change_log.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
+#include "registry/column_history.h"
 #include "registry/row_fetch.h"
 #include "serve/serve.h"
 #include "utils/builtins.h"
@@ -47,6 +48,8 @@ PG_FUNCTION_INFO_V1(sync_changes_since);
 
 static void set_versions(ServePage *page, const SyncDevice *device, int version,
 						 const VersionVector *since);
+static int	known_version(const VersionVector *since);
+static void claim_version(ServePage *page, VVBuilder *builder);
 static void page_init(ServePage *page, const pg_uuid_t *device, int budget);
 static void page_load(ServePage *page);
 static void serve_page(ServePage *page, const SyncDevice *device,
@@ -167,9 +170,59 @@ set_versions(ServePage *page, const SyncDevice *device, int version,
 	if (version == 0)
 		version = sync_schema_version();
 	page->schema_version = Min(version, sync_schema_version());
-	page->known_version = (int) Min(vv_base_counter(since, &sync_schema_replica),
-									PG_INT32_MAX);
-	page->known_version = Max(page->known_version, 1);
+	page->known_version = known_version(since);
+
+	/* after a crash, another command must not have made the version */
+	if (page->known_version < page->schema_version)
+		page_note_everything(page);
+}
+
+/*
+ * What a node made after its end here is not in this history: nobody knows it who has
+ * seen that.
+ */
+static int
+known_version(const VersionVector *since)
+{
+	const SchemaNode *nodes;
+	int			nnodes = sync_schema_nodes(&nodes);
+	uint64		known = SCHEMA_FIRST_VERSION;
+
+	for (int i = 0; i < nnodes; i++)
+	{
+		pg_uuid_t	replica;
+
+		sync_schema_replica(sync_node_uuid_by_id(nodes[i].node), &replica);
+		known = Max(known, Min(vv_base_counter(since, &replica),
+							   (uint64) nodes[i].version));
+	}
+	return (int) known;
+}
+
+/* A vector's entries for the schema: those of the page's version, whatever since had. */
+static void
+claim_version(ServePage *page, VVBuilder *builder)
+{
+	const SchemaNode *nodes;
+	int			nnodes = sync_schema_nodes(&nodes);
+	int			made = SCHEMA_FIRST_VERSION;	/* by nodes before this one */
+
+	for (uint32 i = 0; i < page->since->nentries; i++)
+	{
+		const pg_uuid_t *replica = &VV_ENTRIES(page->since)[i].replica;
+
+		if (sync_is_schema_replica(replica))
+			vv_builder_remove(builder, replica, 1, VV_MAX_COUNTER);
+	}
+	for (int i = 0; i < nnodes && made < page->schema_version; i++)
+	{
+		pg_uuid_t	replica;
+
+		sync_schema_replica(sync_node_uuid_by_id(nodes[i].node), &replica);
+		vv_builder_add(builder, &replica, 1,
+					   Min(nodes[i].version, page->schema_version));
+		made = nodes[i].version;
+	}
 }
 
 static void
@@ -371,9 +424,7 @@ serve_log_phase(ServePage *page, ServeToken *token, DeltaHeader *header)
 	vv_builder_add_vector(builder, page->since);
 
 	/* lower than before, if the device went back: it misses columns again */
-	vv_builder_remove(builder, &sync_schema_replica, 1, VV_MAX_COUNTER);
-	if (page->schema_version > 1)
-		vv_builder_add(builder, &sync_schema_replica, 1, page->schema_version);
+	claim_version(page, builder);
 	to = vv_builder_finish(builder);
 
 	last_push = serve_pushes_covered(page, to);

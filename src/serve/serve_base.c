@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "registry/column_history.h"
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "serve/serve.h"
@@ -179,6 +180,8 @@ has_news(ServePage *page, const SyncTable *table)
 static uint32
 tables_hash(ServePage *page)
 {
+	const SchemaNode *nodes;
+	int			nnodes = sync_schema_nodes(&nodes);
 	uint32		hash = 0;
 
 	for (int i = 0; i < page->ntables; i++)
@@ -189,6 +192,13 @@ tables_hash(ServePage *page)
 		for (int k = 0; k < t->nkeys; k++)
 			hash = hash_combine(hash,
 								murmurhash32((uint32) t->columns[t->key[k]].column_id));
+	}
+	/* a version of the same number may be another one after a restore */
+	for (int i = 0; i < nnodes; i++)
+	{
+		const pg_uuid_t *uuid = sync_node_uuid_by_id(nodes[i].node);
+
+		hash = hash_combine(hash, hash_bytes(uuid->data, UUID_LEN));
 	}
 	return hash;
 }
