@@ -73,6 +73,8 @@ pull_all(Device *device)
 	}
 	if (device->is_revoked)
 		drop_unscoped(device);
+	else
+		ack(device);			/* or one that had expired would begin afresh each time */
 }
 
 /* With nothing new there is nothing to tell. */
