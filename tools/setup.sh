@@ -17,6 +17,7 @@ what=${2:-}
 top=$(cd "$(dirname "$0")/.." && pwd)
 major=${PG_MAJOR:-15}
 export LC_ALL=C.UTF-8
+mkdir -p "$dir"
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
