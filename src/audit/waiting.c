@@ -92,7 +92,11 @@ static AwaitedRow *noted_rows = NULL;
 static int	nnoted_rows = 0;
 static int	maxnoted_rows = 0;
 
-/* ---- backend-local state, valid until something is added to what waits ---- */
+/*
+ * ---- backend-local state, valid until something is added to what waits ----
+ *
+ * An abort may bring back what the transaction took from there, and tells nobody.
+ */
 
 #define MAX_UNWATCHED	64
 
@@ -114,6 +118,8 @@ static int	compare_uuids(const void *a, const void *b);
 static bytea *make_bytea(const char *data, int len);
 static char *copy_bytea(Datum datum, int *len);
 static void forget_noted(XactEvent event, void *arg);
+static void forget_tables(SubXactEvent event, SubTransactionId subid,
+						  SubTransactionId parent, void *arg);
 
 /* ----------------------------------------------------------------
  * Writing
@@ -485,6 +491,7 @@ waiting_is_watched(int32 table_id)
 	if (!is_initialized)
 	{
 		RegisterXactCallback(forget_noted, NULL);
+		RegisterSubXactCallback(forget_tables, NULL);
 		CacheRegisterRelcacheCallback(forget_unwatched, (Datum) 0);
 		is_initialized = true;
 	}
@@ -593,15 +600,27 @@ forget_noted(XactEvent event, void *arg)
 {
 	switch (event)
 	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PREPARE:	/* may yet be rolled back */
 		case XACT_EVENT_ABORT:
+			nunwatched = 0;
+			/* FALLTHROUGH */
+		case XACT_EVENT_COMMIT:
 			watched_tables = NIL;
 			waiting_forget_noted();
 			break;
 		default:
 			break;
 	}
+}
+
+static void
+forget_tables(SubXactEvent event, SubTransactionId subid,
+			  SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	watched_tables = NIL;
+	nunwatched = 0;
 }
 
 /* ----------------------------------------------------------------
