@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -35,11 +36,13 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define JOURNAL_BATCH	100
@@ -107,7 +110,7 @@ static const char *const purge_conflicts =
  * by its next pull, as after any lost answer. */
 static const char *const purge_answers =
 	"DELETE FROM offline_sync.queue q WHERE q.state = 'answered' AND EXISTS ("
-	" SELECT FROM unnest(ARRAY[q.corrections, q.delta]) AS x, delta_changes(x) AS c"
+	" SELECT FROM unnest(ARRAY[q.corrections, q.delta]) AS x, %s.delta_changes(x) AS c"
 	" WHERE c.table_name = $1)";
 
 /* $3: the changes whose values go */
@@ -125,6 +128,7 @@ static const char *const purge_journal =
 " WHERE reconciliation = $1";
 
 static Oid	delta_type(void);
+static const char *extension_schema(void);
 static void forget_device_row(SyncDevice *device);
 static bool purge_tombstone(const PurgedRow *row);
 static void check_not_waiting(const PurgedRow *row);
@@ -174,6 +178,20 @@ delta_type(void)
 {
 	return get_atttype(state_find("journal"),
 					   get_attnum(state_find("journal"), "delta"));
+}
+
+/* The schema of the type delta, quoted */
+static const char *
+extension_schema(void)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(delta_type()));
+	Oid			schema;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", delta_type());
+	schema = ((Form_pg_type) GETSTRUCT(tuple))->typnamespace;
+	ReleaseSysCache(tuple);
+	return quote_identifier(get_namespace_name(schema));
 }
 
 static void
@@ -299,7 +317,7 @@ purge_records(const PurgedRow *row)
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[3] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	result = (int64) execute(purge_conflicts, lengthof(types), types, values);
-	(void) execute(purge_answers, 1, &name_type, &name);
+	(void) execute(psprintf(purge_answers, extension_schema()), 1, &name_type, &name);
 
 	state_become_owner(&saved);
 	portal = SPI_cursor_open_with_args(NULL, "SELECT reconciliation, delta, schema_version FROM offline_sync.journal",
@@ -392,7 +410,11 @@ is_of_row(void *arg)
 		buf.len == row->keylen && memcmp(buf.data, row->key, buf.len) == 0;
 }
 
-/* As the owner of the state; the number of rows. */
+/*
+ * As the owner of the state; the number of rows.  Functions and operators are the
+ * server's: those of the extension's schema, which others may create in, could fit the
+ * arguments better.
+ */
 static uint64
 execute(const char *command, int nargs, Oid *types, Datum *values)
 {
@@ -401,6 +423,8 @@ execute(const char *command, int nargs, Oid *types, Datum *values)
 	int			rc;
 
 	state_become_owner(&saved);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	rc = SPI_execute_with_args(command, nargs, types, values, NULL, false, 0);
 	state_restore_user(&saved);
 	if (rc < 0)

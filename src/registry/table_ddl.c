@@ -123,11 +123,13 @@ sync_sql_drop(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	state_become_owner(&saved);
+
+	/* no operator for mixed types, which others may have created */
 	if (SPI_execute_with_args("WITH dropped AS ("
 							  " UPDATE offline_sync.tracked_table t SET is_enabled = false"
-							  " FROM pg_event_trigger_dropped_objects() d"
+							  " FROM pg_catalog.pg_event_trigger_dropped_objects() d"
 							  " WHERE t.table_id = ANY ($1)"
-							  " AND d.classid = 'pg_class'::regclass AND d.objsubid = 0"
+							  " AND d.classid = 'pg_class'::regclass::oid AND d.objsubid = 0"
 							  " AND d.schema_name = t.schema_name"
 							  " AND d.object_name = t.table_name"
 							  " RETURNING t.table_id)"

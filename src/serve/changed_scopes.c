@@ -134,9 +134,11 @@ read_node(ScopeCollector *collector, const SyncNode *node,
 
 	while (vv_next_gap(since, &node->uuid, from, &lo, &hi))
 	{
-		uint64		last = change_log_recent(node->id, lo, hi, GetActiveSnapshot(),
-											 collect, collector);
+		uint64		last;
 
+		CHECK_FOR_INTERRUPTS(); /* a vector may have a million gaps */
+		last = change_log_recent(node->id, lo, hi, GetActiveSnapshot(), collect,
+								 collector);
 		if (hi == VV_MAX_COUNTER)
 		{
 			vv_builder_add(claim, &node->uuid, lo, last);
@@ -245,21 +247,24 @@ add_device(ScopeCollector *collector, const char *uuid)
  * Those scopes that the caller may know of, as an array: all, where he may look at all
  * devices; else those that a device of his may pull.  Where everything changed, that is
  * every scope that a device may pull.
+ *
+ * Functions are named with their schema: one in the extension's, which others may create
+ * in, could fit the arguments better.
  */
 static Datum
 visible_scopes(const ChangedScopes *changed)
 {
 	static const char *const command =
 	"WITH changed AS ("
-	" SELECT c.scope FROM unnest($1) AS c (scope)"
+	" SELECT c.scope FROM pg_catalog.unnest($1) AS c (scope)"
 	" UNION SELECT s.scope FROM offline_sync.device_scope s WHERE $2 AND s.can_pull)"
-	" SELECT coalesce(array_agg(c.scope ORDER BY c.scope COLLATE \"C\"), '{}') FROM changed c"
-	" WHERE has_function_privilege($3, 'sync_may_monitor()'::regprocedure, 'EXECUTE')"
+	" SELECT coalesce(pg_catalog.array_agg(c.scope ORDER BY c.scope COLLATE \"C\"), '{}') FROM changed c"
+	" WHERE pg_catalog.has_function_privilege($3, 'sync_may_monitor()'::regprocedure::oid, 'EXECUTE')"
 	" OR EXISTS (SELECT FROM offline_sync.device_scope s"
 	" JOIN offline_sync.device d ON d.device = s.device"
-	" JOIN pg_roles r ON r.rolname = d.owner"
+	" JOIN pg_catalog.pg_roles r ON r.rolname = d.owner"
 	" WHERE s.scope = c.scope AND s.can_pull AND d.revoked_at IS NULL"
-	" AND pg_has_role($3, r.oid, 'USAGE'))";
+	" AND pg_catalog.pg_has_role($3, r.oid, 'USAGE'))";
 	Oid			types[] = {TEXTARRAYOID, BOOLOID, OIDOID};
 	Datum		values[3];
 	Datum	   *scopes = palloc(Max(changed->nscopes, 1) * sizeof(Datum));
