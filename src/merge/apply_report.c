@@ -352,6 +352,7 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	RowClock   *clock;
 	bool		is_whole;
 	bool		begun = false;
+	int			modes = 0;
 	int			n = 0;
 
 	/* what the device may not pull, it is not told here either */
@@ -369,6 +370,10 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	is_whole = row->is_recalled || row->device_deleted || row->is_news ||
 		row->by_intent ||
 		!is_known_row(work->state, row, clock, scope);
+
+	/* a former type's text may depend on more than those of the present types do */
+	if (work->version != NULL)
+		modes = value_modes_begin();
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)
 	{
 		const char *name = table_version_name(work->table, work->version, i);
@@ -392,6 +397,8 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 		work->state->told_bytes += value.len;
 		delta_writer_cell(work->writer, name, DELTA_SET, &value);
 	}
+	if (work->version != NULL)
+		value_modes_end(modes);
 	if (begun)
 		delta_writer_end(work->writer);
 }
