@@ -134,6 +134,7 @@ static bool purge_tombstone(const PurgedRow *row);
 static void check_not_waiting(const PurgedRow *row);
 static int64 purge_records(const PurgedRow *row);
 static bool purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc);
+static bool names_table(const PurgedChange *c);
 static bool is_of_row(void *arg);
 static uint64 execute(const char *command, int nargs, Oid *types, Datum *values);
 
@@ -374,7 +375,8 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	for (int n = 0; delta_reader_next(&reader, &change); n++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		is_stripped[n] = change.table >= 0 && value_attempt(is_of_row, &candidate);
+		is_stripped[n] = change.table >= 0 && names_table(&candidate) &&
+			value_attempt(is_of_row, &candidate);
 		if (is_stripped[n])
 			seqs[nseqs++] = Int64GetDatum(change.seq);
 	}
@@ -390,6 +392,17 @@ purge_delta(const PurgedRow *row, HeapTuple tuple, TupleDesc desc)
 	return nseqs > 0;
 }
 
+/* Most changes are of other tables, and not worth a subtransaction. */
+static bool
+names_table(const PurgedChange *c)
+{
+	const DeltaName *name = &c->reader->tables[c->change->table];
+	const char *wire_name = c->row->table->wire_name;
+
+	return name->len == strlen(wire_name) &&
+		memcmp(name->data, wire_name, name->len) == 0;
+}
+
 /* Is it a change of this row?  For value_attempt: a key that its column's type does
  * not accept is no row's. */
 static bool
@@ -398,12 +411,8 @@ is_of_row(void *arg)
 	PurgedChange *c = arg;
 	const PurgedRow *row = c->row;
 	SyncTable  *t = row->table;
-	const DeltaName *name = &c->reader->tables[c->change->table];
 	StringInfoData buf;
 
-	if (name->len != strlen(t->wire_name) ||
-		memcmp(name->data, t->wire_name, name->len) != 0)
-		return false;
 	initStringInfo(&buf);
 	return table_version_key(t, table_version_open(t, c->schema_version),
 							 c->reader, c->change, &buf) &&
