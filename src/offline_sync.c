@@ -38,6 +38,7 @@ int			sync_device_rate = 0;
 int			sync_device_burst = 10000;
 bool		sync_durable_acks = true;
 char	   *sync_worker_databases = "";
+int			sync_queue_workers = 1;
 int			sync_worker_naptime = 1000;
 int			sync_maintenance_interval = 60 * 1000;
 
@@ -144,6 +145,12 @@ _PG_init(void)
 							   "",
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   worker_databases_check, NULL, NULL);
+	DefineCustomIntVariable("offline_sync.queue_workers",
+							"How many background workers process the queue of each of these databases.",
+							NULL,
+							&sync_queue_workers,
+							1, 1, 64,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("offline_sync.worker_naptime",
 							"How long a background worker sleeps between looks at the queue and at what has changed.",
 							NULL,

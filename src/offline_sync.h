@@ -25,6 +25,7 @@ extern int	sync_device_rate;	/* changes a second; 0: any number */
 extern int	sync_device_burst;	/* changes */
 extern bool sync_durable_acks;
 extern char *sync_worker_databases; /* a list of names */
+extern int	sync_queue_workers; /* in each of them */
 extern int	sync_worker_naptime;	/* milliseconds */
 extern int	sync_maintenance_interval;	/* milliseconds */
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.c
- *	  Keeps a worker running in each database that
+ *	  Keeps offline_sync.queue_workers workers running in each database that
  *	  offline_sync.worker_databases names.
  *
  * It is connected to no database, and so in nobody's way; it reads pg_database only, to
@@ -46,6 +46,7 @@
 typedef struct WorkerSlot
 {
 	char		database[NAMEDATALEN];
+	int			number;			/* in its database, from 0 */
 	bool		is_listed;
 	BackgroundWorkerHandle *handle; /* NULL: none is running */
 	TimestampTz started_at;
@@ -56,7 +57,7 @@ typedef struct WorkerSlot
 static List *slots = NIL;
 
 static void read_list(void);
-static WorkerSlot *find_slot(const char *database);
+static WorkerSlot *find_slot(const char *database, int number);
 static void remove_slot(WorkerSlot *slot);
 static long tend_slots(void);
 static void tend_slot(WorkerSlot *slot, TimestampTz now);
@@ -137,18 +138,8 @@ read_list(void)
 		((WorkerSlot *) lfirst(cell))->is_listed = false;
 	(void) SplitIdentifierString(copy, ',', &names);
 	foreach(cell, names)
-	{
-		WorkerSlot *slot = find_slot(lfirst(cell));
-
-		if (slot == NULL)
-		{
-			slot = palloc0(sizeof(WorkerSlot));
-			strlcpy(slot->database, lfirst(cell), NAMEDATALEN);
-			slot->delay = MIN_DELAY;
-			slots = lappend(slots, slot);
-		}
-		slot->is_listed = true;
-	}
+		for (int i = 0; i < sync_queue_workers; i++)
+		find_slot(lfirst(cell), i)->is_listed = true;
 	foreach(cell, slots)
 	{
 		WorkerSlot *slot = lfirst(cell);
@@ -164,19 +155,26 @@ read_list(void)
 	MemoryContextSwitchTo(old);
 }
 
+/* Made where it is not there. */
 static WorkerSlot *
-find_slot(const char *database)
+find_slot(const char *database, int number)
 {
+	WorkerSlot *fresh;
 	ListCell   *cell;
 
 	foreach(cell, slots)
 	{
 		WorkerSlot *slot = lfirst(cell);
 
-		if (strcmp(slot->database, database) == 0)
+		if (strcmp(slot->database, database) == 0 && slot->number == number)
 			return slot;
 	}
-	return NULL;
+	fresh = palloc0(sizeof(WorkerSlot));
+	strlcpy(fresh->database, database, NAMEDATALEN);
+	fresh->number = number;
+	fresh->delay = MIN_DELAY;
+	slots = lappend(slots, fresh);
+	return fresh;
 }
 
 static void
@@ -250,6 +248,7 @@ start_worker(WorkerSlot *slot, TimestampTz now)
 	strlcpy(worker.bgw_function_name, "sync_worker_main",
 			sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_extra, slot->database, sizeof(worker.bgw_extra));
+	worker.bgw_main_arg = Int32GetDatum(slot->number);
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (RegisterDynamicBackgroundWorker(&worker, &slot->handle))

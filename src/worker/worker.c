@@ -63,6 +63,7 @@ typedef struct WorkerTask
 	int			delay;			/* after a failure; 0: the last time was none */
 } WorkerTask;
 
+/* the first one is what every worker does */
 static WorkerTask tasks[] = {
 	{"sync_process_queue(" CppAsString2(BATCH_DELTAS) ")", &sync_worker_naptime, "processed"},
 	{"sync_send_notices()", &sync_worker_naptime, NULL},
@@ -71,7 +72,7 @@ static WorkerTask tasks[] = {
 };
 
 static void leave_if_in_the_way(void);
-static long run_tasks(MemoryContext context);
+static long run_tasks(int ntasks, MemoryContext context);
 static void run_task(WorkerTask *task, MemoryContext context);
 static bool call_task(const WorkerTask *task);
 static bool has_more(const char *column);
@@ -80,6 +81,7 @@ static char *extension_schema_name(void);
 void
 sync_worker_main(Datum main_arg)
 {
+	int			ntasks = DatumGetInt32(main_arg) == 0 ? lengthof(tasks) : 1;
 	MemoryContext context;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -106,7 +108,7 @@ sync_worker_main(Datum main_arg)
 		leave_if_in_the_way();
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(context);
-		timeout = run_tasks(context);
+		timeout = run_tasks(ntasks, context);
 		if (timeout > 0)
 			(void) WaitLatch(MyLatch,
 							 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -137,11 +139,11 @@ leave_if_in_the_way(void)
 
 /* Run what is due; returns when to run again, in milliseconds. */
 static long
-run_tasks(MemoryContext context)
+run_tasks(int ntasks, MemoryContext context)
 {
 	TimestampTz next = DT_NOEND;
 
-	for (int i = 0; i < lengthof(tasks); i++)
+	for (int i = 0; i < ntasks; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (tasks[i].due_at <= GetCurrentTimestamp())

@@ -21,7 +21,8 @@ extern void worker_init(void);
 /* Is the text a list of names?  offline_sync.worker_databases */
 extern bool worker_databases_check(char **newval, void **extra, GucSource source);
 
-/* Entry points of the processes; bgw_extra of a worker is its database's name */
+/* Entry points of the processes; bgw_extra of a worker is its database's name, the
+ * argument its number there: those from 1 on only process the queue */
 extern PGDLLEXPORT void sync_launcher_main(Datum main_arg);
 extern PGDLLEXPORT void sync_worker_main(Datum main_arg);
 
