@@ -22,6 +22,8 @@
 
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
@@ -31,6 +33,7 @@
 #include "registry/table_build.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -238,12 +241,21 @@ has_more(const char *column)
 	return false;
 }
 
-/* NULL where the extension is not there */
+/*
+ * NULL where the extension is not there.  It stays until the transaction ends: else somebody
+ * else's function of that name might be what is called.
+ */
 static char *
 extension_schema_name(void)
 {
+	Oid			extension = get_extension_oid("offline_sync", true);
 	RegistryOids oids;
 
+	if (!OidIsValid(extension))
+		return NULL;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	if (get_extension_oid("offline_sync", true) != extension)
+		return NULL;
 	registry_oids_read(&oids);
 	return OidIsValid(oids.schema) ? get_namespace_name(oids.schema) : NULL;
 }
