@@ -327,6 +327,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 
 	/* what the delta said about an earlier row of this key is not of this one */
 	memset(row->sent, 0, table->ncolumns * sizeof(DeltaValue *));
+	bms_free(row->mentioned);
 	row->mentioned = NULL;
 	note_mentioned(change, row);
 	row->sets = NULL;
@@ -344,7 +345,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		/* counters and sets start from nothing, not from a default */
 		if (column->policy == POLICY_COUNTER)
 		{
-			DeltaValue	zero = {DELTA_NUMBER, "0", 1};
+			DeltaValue	zero = {DELTA_NUMBER, 1, "0"};
 
 			row->values[i] = value_from_delta(column, &zero, &row->isnull[i]);
 			row->written = bms_add_member(row->written, i);
@@ -357,7 +358,7 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		}
 		else if (column->policy == POLICY_JSON)
 		{
-			DeltaValue	empty = {DELTA_JSON, "{}", 2};
+			DeltaValue	empty = {DELTA_JSON, 2, "{}"};
 
 			if (column->is_not_null)
 				row->values[i] = value_from_delta(column, &empty, &row->isnull[i]);

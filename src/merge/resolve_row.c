@@ -230,7 +230,7 @@ static void
 put_keys(ApplyRow *row, int column, const DeltaCell *cell)
 {
 	SyncColumn *c = &row->table->columns[column];
-	DeltaValue	none = {DELTA_JSON, "{}", 2};
+	DeltaValue	none = {DELTA_JSON, 2, "{}"};
 	DeltaValue	sent = cell->op == DELTA_REMOVE ||
 	cell->value.kind == DELTA_NULL ? none : cell->value;
 	bool		isnull;

@@ -61,8 +61,8 @@ typedef enum DeltaValueKind
 typedef struct DeltaValue
 {
 	DeltaValueKind kind;
-	const char *data;			/* into the delta; not terminated */
 	int			len;
+	const char *data;			/* into the delta; not terminated */
 } DeltaValue;
 
 /* What a cell does to its column; also their order within a change. */
@@ -208,8 +208,9 @@ extern bool delta_value_to_list(const DeltaValue *value, DeltaValue *list);
 extern bool delta_value_is_object(const DeltaValue *value);
 
 /*
- * Writing a served delta, or the corrections of an answer.  All strings are
- * copied.  Per change: begin, then keys, then cells in any order, then end.
+ * Writing a served delta, or the corrections of an answer.  Per change: begin, then
+ * keys, then cells in any order, then end.  Names are copied; values have to stay
+ * until the change's end.
  */
 typedef struct DeltaWriter DeltaWriter;
 

@@ -57,20 +57,26 @@ static int	compare_name_numbers(const void *a, const void *b, void *arg);
 static int	compare_groups(const void *a, const void *b);
 static int	compare_strings(const void *a, const void *b);
 
-static void encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc,
-						  const Numbering *numbering);
-static void encode_cells(StringInfo buf, const DeltaCell *cells, int ncells,
-						 const int *columns);
-static void encode_value(StringInfo buf, const DeltaValue *value);
+static void encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc);
+static char *put_change(char *p, const DeltaChange *change, Hlc *last_hlc);
+static char *put_cells(char *p, const DeltaCell *cells, int ncells);
+static char *put_bytes(char *p, const DeltaValue *value);
 static void append_text(StringInfo buf, const char *data, int len);
 static void append_names(StringInfo buf, const DeltaNames *names, const int *order);
 static void encode_header(StringInfo buf, DeltaBuilder *b, const DeltaHeader *header,
 						  const int *table_order, const int *column_order);
 static void renumber_changes(StringInfo buf, DeltaBuilder *b,
 							 const Numbering *numbering);
+static bool has_short_numbers(const DeltaBuilder *b);
+static void renumber_in_place(DeltaBuilder *b, const Numbering *numbering);
+static char *renumber_cells(char *p, const Numbering *numbering);
+static uint64 read_varint(char **p);
+static char *skip_varint(char *p);
+static char *skip_bytes(char *p);
+static DeltaData *assemble(StringInfo head, StringInfo changes,
+						   const DeltaHeader *header);
 static int *invert_order(const int *order, int n);
-static void writer_copy_value(DeltaWriter *w, const DeltaValue *value,
-							  DeltaValue *copy);
+static DeltaValue canonical_value(const DeltaValue *value);
 
 /* ---- arena ---- */
 
@@ -352,7 +358,7 @@ delta_builder_end(DeltaBuilder *b, DeltaChange *change)
 	}
 	b->last_group = change->group;
 
-	encode_change(&b->changes, change, &b->last_hlc, NULL);
+	encode_change(&b->changes, change, &b->last_hlc);
 	b->nchanges++;
 	b->nkeys = 0;
 	b->ncells = 0;
@@ -398,9 +404,51 @@ delta_builder_split_group(DeltaBuilder *b)
 
 /* ---- encoding ---- */
 
+/* At most so many bytes */
+static Size
+cells_size(const DeltaCell *cells, int ncells)
+{
+	Size		size = VARINT_MAX_SIZE;
+
+	for (int i = 0; i < ncells; i++)
+		size += 2 * VARINT_MAX_SIZE + 1 +
+			(cells[i].value.kind >= DELTA_NUMBER ? cells[i].value.len : 0);
+	return size;
+}
+
+/* Room is made once, since most of what follows is a few bytes each. */
 static void
-encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc,
-			  const Numbering *numbering)
+encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc)
+{
+	Size		size = 1 + 4 * VARINT_MAX_SIZE;
+	char	   *p;
+
+	switch (change->kind)
+	{
+		case DELTA_CHANGE_RETRACT_SCOPE:
+			size += change->args.len;
+			break;
+		case DELTA_CHANGE_INTENT:
+			size += 1 + VARINT_MAX_SIZE + change->intent.len + change->args.len;
+			break;
+		default:
+			size += cells_size(change->keys, change->nkeys) +
+				cells_size(change->cells, change->ncells);
+			break;
+	}
+	if (size > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("change of %zu bytes exceeds the maximum allowed (%zu)",
+						size, (Size) MaxAllocSize)));
+	enlargeStringInfo(buf, (int) size);
+	p = put_change(buf->data + buf->len, change, last_hlc);
+	Assert(p - (buf->data + buf->len) <= size);
+	buf->len = p - buf->data;
+}
+
+static char *
+put_change(char *p, const DeltaChange *change, Hlc *last_hlc)
 {
 	int			first = change->kind;
 
@@ -408,12 +456,12 @@ encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc,
 		first |= DELTA_CHANGE_HAS_GROUP;
 	if (change->hlc != HLC_MIN)
 		first |= DELTA_CHANGE_HAS_HLC;
-	appendStringInfoChar(buf, (char) first);
+	*p++ = (char) first;
 	if (change->group != 0)
-		varint_append(buf, change->group);
+		p = varint_put(p, change->group);
 	if (change->hlc != HLC_MIN)
 	{
-		varint_append(buf, varint_zigzag((int64) (change->hlc - *last_hlc)));
+		p = varint_put(p, varint_zigzag((int64) (change->hlc - *last_hlc)));
 		*last_hlc = change->hlc;
 	}
 
@@ -423,54 +471,47 @@ encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc,
 		case DELTA_CHANGE_UPDATE:
 		case DELTA_CHANGE_DELETE:
 		case DELTA_CHANGE_RETRACT:
-			varint_append(buf, numbering ? numbering->tables[change->table] :
-						  change->table);
-			encode_cells(buf, change->keys, change->nkeys,
-						 numbering ? numbering->columns : NULL);
+			p = varint_put(p, change->table);
+			p = put_cells(p, change->keys, change->nkeys);
 			if (change->kind == DELTA_CHANGE_INSERT ||
 				change->kind == DELTA_CHANGE_UPDATE)
-				encode_cells(buf, change->cells, change->ncells,
-							 numbering ? numbering->columns : NULL);
+				p = put_cells(p, change->cells, change->ncells);
 			break;
 		case DELTA_CHANGE_RETRACT_SCOPE:
-			varint_append(buf, change->args.len);
-			appendBinaryStringInfo(buf, change->args.data, change->args.len);
+			p = put_bytes(p, &change->args);
 			break;
 		case DELTA_CHANGE_INTENT:
-			varint_append(buf, change->intent.len);
-			appendBinaryStringInfo(buf, change->intent.data, change->intent.len);
-			appendStringInfoChar(buf, (char) change->args.kind);
-			encode_value(buf, &change->args);
+			p = put_bytes(p, &change->intent);
+			*p++ = (char) change->args.kind;
+			if (change->args.kind >= DELTA_NUMBER)
+				p = put_bytes(p, &change->args);
 			break;
 	}
+	return p;
 }
 
-static void
-encode_cells(StringInfo buf, const DeltaCell *cells, int ncells, const int *columns)
+static char *
+put_cells(char *p, const DeltaCell *cells, int ncells)
 {
-	int			i;
-
-	varint_append(buf, ncells);
-	for (i = 0; i < ncells; i++)
+	p = varint_put(p, ncells);
+	for (int i = 0; i < ncells; i++)
 	{
 		const DeltaCell *cell = &cells[i];
-		char		bytes[VARINT_MAX_SIZE + 1];
-		char	   *p;
 
-		p = varint_put(bytes, columns ? columns[cell->column] : cell->column);
+		p = varint_put(p, cell->column);
 		*p++ = (char) (cell->op << 4 | cell->value.kind);
-		appendBinaryStringInfo(buf, bytes, p - bytes);
-		encode_value(buf, &cell->value);
+		if (cell->value.kind >= DELTA_NUMBER)
+			p = put_bytes(p, &cell->value);
 	}
+	return p;
 }
 
-static void
-encode_value(StringInfo buf, const DeltaValue *value)
+static char *
+put_bytes(char *p, const DeltaValue *value)
 {
-	if (value->kind < DELTA_NUMBER)
-		return;
-	varint_append(buf, value->len);
-	appendBinaryStringInfo(buf, value->data, value->len);
+	p = varint_put(p, value->len);
+	memcpy(p, value->data, value->len);
+	return p + value->len;
 }
 
 /* varint length, bytes, a zero byte */
@@ -566,6 +607,94 @@ is_identity(const int *order, int n)
 	return true;
 }
 
+/* All numbers take one byte each, the new ones as the old ones */
+static bool
+has_short_numbers(const DeltaBuilder *b)
+{
+	return b->tables.count <= 0x80 && b->columns.count <= 0x80;
+}
+
+/*
+ * Give names their final numbers where they stand.  What is read here was written
+ * by put_change.
+ */
+static void
+renumber_in_place(DeltaBuilder *b, const Numbering *numbering)
+{
+	char	   *p = b->changes.data;
+	char	   *end = p + b->changes.len;
+
+	while (p < end)
+	{
+		int			first = (unsigned char) *p++;
+		int			kind = first & DELTA_CHANGE_KIND_MASK;
+
+		if (first & DELTA_CHANGE_HAS_GROUP)
+			p = skip_varint(p);
+		if (first & DELTA_CHANGE_HAS_HLC)
+			p = skip_varint(p);
+		if (kind == DELTA_CHANGE_RETRACT_SCOPE || kind == DELTA_CHANGE_INTENT)
+		{
+			p = skip_bytes(p);
+			if (kind == DELTA_CHANGE_INTENT && *p++ >= DELTA_NUMBER)
+				p = skip_bytes(p);
+			continue;
+		}
+		*p = (char) numbering->tables[(unsigned char) *p];
+		p = renumber_cells(p + 1, numbering);
+		if (kind == DELTA_CHANGE_INSERT || kind == DELTA_CHANGE_UPDATE)
+			p = renumber_cells(p, numbering);
+	}
+	Assert(p == end);
+}
+
+static char *
+renumber_cells(char *p, const Numbering *numbering)
+{
+	uint64		n = read_varint(&p);
+
+	while (n-- > 0)
+	{
+		*p = (char) numbering->columns[(unsigned char) *p];
+		p++;
+		if ((*p++ & 0x0F) >= DELTA_NUMBER)
+			p = skip_bytes(p);
+	}
+	return p;
+}
+
+static uint64
+read_varint(char **p)
+{
+	uint64		v = 0;
+	int			shift = 0;
+
+	for (;; shift += 7)
+	{
+		unsigned char byte = (unsigned char) *(*p)++;
+
+		v |= (uint64) (byte & 0x7F) << shift;
+		if (byte < 0x80)
+			return v;
+	}
+}
+
+static char *
+skip_varint(char *p)
+{
+	while (*p++ & 0x80)
+		;
+	return p;
+}
+
+static char *
+skip_bytes(char *p)
+{
+	uint64		len = read_varint(&p);
+
+	return p + len;
+}
+
 static void
 renumber_changes(StringInfo buf, DeltaBuilder *b, const Numbering *numbering)
 {
@@ -583,7 +712,11 @@ renumber_changes(StringInfo buf, DeltaBuilder *b, const Numbering *numbering)
 	{
 		if (delta_decode_change(&reader, &change) != NULL)
 			elog(ERROR, "could not decode a change just encoded");
-		encode_change(buf, &change, &last_hlc, numbering);
+		if (change.table >= 0)
+			change.table = numbering->tables[change.table];
+		for (int i = 0; i < change.nkeys + change.ncells; i++)
+			reader.cells[i].column = numbering->columns[reader.cells[i].column];
+		encode_change(buf, &change, &last_hlc);
 	}
 	if (reader.cells != NULL)
 		pfree(reader.cells);
@@ -595,50 +728,70 @@ delta_builder_finish(DeltaBuilder *b, const DeltaHeader *header)
 	int		   *table_order = names_order(&b->tables);
 	int		   *column_order = names_order(&b->columns);
 	StringInfoData head;
-	StringInfoData changes;
-	StringInfoData result;
-	int			seals = 0;
+	StringInfoData changes = b->changes;
 
 	initStringInfo(&head);
 	encode_header(&head, b, header, table_order, column_order);
 
-	if (is_identity(table_order, b->tables.count) &&
-		is_identity(column_order, b->columns.count))
-		changes = b->changes;
-	else
+	if (!is_identity(table_order, b->tables.count) ||
+		!is_identity(column_order, b->columns.count))
 	{
 		Numbering	numbering;
 
 		numbering.tables = invert_order(table_order, b->tables.count);
 		numbering.columns = invert_order(column_order, b->columns.count);
-		initStringInfo(&changes);
-		enlargeStringInfo(&changes, b->changes.len);
-		renumber_changes(&changes, b, &numbering);
-		pfree(b->changes.data);
+		if (has_short_numbers(b))
+			renumber_in_place(b, &numbering);
+		else
+		{
+			initStringInfo(&changes);
+			renumber_changes(&changes, b, &numbering);
+			pfree(b->changes.data);
+		}
 	}
+	return assemble(&head, &changes, header);
+}
 
-	initStringInfo(&result);
-	enlargeStringInfo(&result, head.len + changes.len + 64);
-	appendStringInfoSpaces(&result, VARHDRSZ);
-	appendBinaryStringInfo(&result, DELTA_MAGIC, DELTA_MAGIC_SIZE);
-	appendStringInfoChar(&result, DELTA_FORMAT);
-	varint_append(&result, (uint64) head.len + changes.len);
-	appendBinaryStringInfo(&result, head.data, head.len);
-	appendBinaryStringInfo(&result, changes.data, changes.len);
-	if (header->checksum != NULL)
-		seals |= DELTA_SEAL_CHECKSUM;
-	if (header->signature != NULL)
-		seals |= DELTA_SEAL_SIGNATURE;
-	appendStringInfoChar(&result, (char) seals);
-	if (header->checksum != NULL)
-		append_text(&result, header->checksum, strlen(header->checksum));
-	if (header->signature != NULL)
-		append_text(&result, header->signature, strlen(header->signature));
+/* The delta, in memory of its size: it is kept for long.  Frees the parts. */
+static DeltaData *
+assemble(StringInfo head, StringInfo changes, const DeltaHeader *header)
+{
+	StringInfoData seals;
+	int			flags = 0;
+	Size		size;
+	char	   *result;
+	char	   *p;
 
-	pfree(changes.data);
-	pfree(head.data);
-	SET_VARSIZE(result.data, result.len);
-	return (DeltaData *) result.data;
+	if (header->checksum != NULL)
+		flags |= DELTA_SEAL_CHECKSUM;
+	if (header->signature != NULL)
+		flags |= DELTA_SEAL_SIGNATURE;
+	initStringInfo(&seals);
+	appendStringInfoChar(&seals, (char) flags);
+	if (header->checksum != NULL)
+		append_text(&seals, header->checksum, strlen(header->checksum));
+	if (header->signature != NULL)
+		append_text(&seals, header->signature, strlen(header->signature));
+
+	size = VARHDRSZ + DELTA_MAGIC_SIZE + 1 + VARINT_MAX_SIZE + (Size) head->len +
+		changes->len + seals.len;
+	result = palloc(size);
+	p = result + VARHDRSZ;
+	memcpy(p, DELTA_MAGIC, DELTA_MAGIC_SIZE);
+	p += DELTA_MAGIC_SIZE;
+	*p++ = DELTA_FORMAT;
+	p = varint_put(p, (uint64) head->len + changes->len);
+	memcpy(p, head->data, head->len);
+	p += head->len;
+	memcpy(p, changes->data, changes->len);
+	p += changes->len;
+	memcpy(p, seals.data, seals.len);
+	p += seals.len;
+	pfree(seals.data);
+	pfree(changes->data);
+	pfree(head->data);
+	SET_VARSIZE(result, p - result);
+	return (DeltaData *) result;
 }
 
 /* ---- lists ---- */
@@ -727,23 +880,15 @@ delta_writer_begin(DeltaWriter *w, DeltaChangeKind kind, const char *table, Hlc 
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * Copy a value until the end of the change.  JSON comes out as
- * delta_value_from_json has it, so that the delta is canonical.
- */
-static void
-writer_copy_value(DeltaWriter *w, const DeltaValue *value, DeltaValue *copy)
+/* JSON goes as delta_value_from_json has it, so that the delta is canonical. */
+static DeltaValue
+canonical_value(const DeltaValue *value)
 {
-	char	   *data;
+	DeltaValue	result = *value;
 
-	*copy = *value;
 	if (value->kind == DELTA_JSON)
-		delta_value_from_json(value->data, value->len, copy);
-	if (copy->kind < DELTA_NUMBER)
-		return;
-	data = delta_arena_alloc(&w->builder.scratch, copy->len);
-	memcpy(data, copy->data, copy->len);
-	copy->data = data;
+		delta_value_from_json(value->data, value->len, &result);
+	return result;
 }
 
 static int
@@ -760,10 +905,9 @@ void
 delta_writer_key(DeltaWriter *w, const char *column, const DeltaValue *value)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->context);
-	DeltaValue	copy;
+	DeltaValue	key = canonical_value(value);
 
-	writer_copy_value(w, value, &copy);
-	if (!delta_builder_key(&w->builder, writer_column(w, column), &copy))
+	if (!delta_builder_key(&w->builder, writer_column(w, column), &key))
 		elog(ERROR, "key column \"%s\" is written twice", column);
 	MemoryContextSwitchTo(old);
 }
@@ -773,10 +917,9 @@ delta_writer_cell(DeltaWriter *w, const char *column, DeltaCellOp op,
 				  const DeltaValue *value)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->context);
-	DeltaValue	copy;
+	DeltaValue	cell = canonical_value(value);
 
-	writer_copy_value(w, value, &copy);
-	if (!delta_builder_cell(&w->builder, writer_column(w, column), op, &copy))
+	if (!delta_builder_cell(&w->builder, writer_column(w, column), op, &cell))
 		elog(ERROR, "column \"%s\" is written twice", column);
 	MemoryContextSwitchTo(old);
 }
@@ -784,14 +927,9 @@ delta_writer_cell(DeltaWriter *w, const char *column, DeltaCellOp op,
 void
 delta_writer_scope(DeltaWriter *w, const char *scope)
 {
-	DeltaValue	value;
-	MemoryContext old = MemoryContextSwitchTo(w->context);
-
-	value.kind = DELTA_STRING;
-	value.data = scope;
-	value.len = strlen(scope);
-	writer_copy_value(w, &value, &w->change.args);
-	MemoryContextSwitchTo(old);
+	w->change.args.kind = DELTA_STRING;
+	w->change.args.data = scope;
+	w->change.args.len = strlen(scope);
 }
 
 void

@@ -1567,6 +1567,9 @@ format_delta(StringInfo buf, const DeltaData *delta, int encoding,
 
 	delta_reader_init(&reader, delta);
 	reader.encoding = encoding;
+	/* what it mostly comes to, so that it need not be moved when it grows */
+	enlargeStringInfo(buf, (int) Min(2 * (Size) VARSIZE_ANY_EXHDR(delta) +
+									 1024, MaxAllocSize / 4));
 	format_header(buf, &reader.header, is_canonical);
 	appendStringInfoString(buf, ",\"changes\":[");
 	while (delta_reader_next(&reader, &change))
@@ -1841,23 +1844,55 @@ format_list(StringInfo buf, const DeltaValue *value)
 	appendStringInfoChar(buf, ']');
 }
 
+/* Is any of 8 bytes below 0x20, a quote or a backslash? */
+static inline bool
+has_special(uint64 bytes)
+{
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+	uint64		quotes = bytes ^ (ones * '"');
+	uint64		backslashes = bytes ^ (ones * '\\');
+
+	return (((bytes - ones * 0x20) & ~bytes) |
+			((quotes - ones) & ~quotes) |
+			((backslashes - ones) & ~backslashes)) & (ones * 0x80);
+}
+
+/* How many of the first bytes need no escape */
+static int
+plain_length(const char *data, int len)
+{
+	int			n = 0;
+	uint64		bytes;
+
+	for (; n + (int) sizeof(bytes) <= len; n += sizeof(bytes))
+	{
+		memcpy(&bytes, data + n, sizeof(bytes));
+		if (has_special(bytes))
+			break;
+	}
+	while (n < len && (unsigned char) data[n] >= 0x20 && data[n] != '"' &&
+		   data[n] != '\\')
+		n++;
+	return n;
+}
+
 /* As escape_json does it, in stretches. */
 void
 delta_format_string(StringInfo buf, const char *data, int len)
 {
 	const char *end = data + len;
-	const char *plain = data;
-	const char *p;
 
 	appendStringInfoChar(buf, '"');
-	for (p = data; p < end; p++)
+	for (;;)
 	{
-		unsigned char c = (unsigned char) *p;
+		int			n = plain_length(data, end - data);
+		unsigned char c;
 
-		if (c >= 0x20 && c != '"' && c != '\\')
-			continue;
-		appendBinaryStringInfo(buf, plain, p - plain);
-		plain = p + 1;
+		appendBinaryStringInfo(buf, data, n);
+		data += n;
+		if (data >= end)
+			break;
+		c = (unsigned char) *data++;
 		appendStringInfoChar(buf, '\\');
 		switch (c)
 		{
@@ -1885,6 +1920,5 @@ delta_format_string(StringInfo buf, const char *data, int len)
 				break;
 		}
 	}
-	appendBinaryStringInfo(buf, plain, end - plain);
 	appendStringInfoChar(buf, '"');
 }
