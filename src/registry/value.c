@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/float.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/json.h"
@@ -38,6 +39,7 @@ static bool is_utc(pg_tz *zone);
 static void set_mode(const char *name, const char *value);
 static Datum call_input(SyncColumn *column, char *str);
 static char *value_string(const SyncColumn *column, const DeltaValue *value);
+static bool plain_text(const SyncColumn *column, Datum value, DeltaValue *result);
 static char *orset_to_json(Datum value);
 static bool json_is_as_sent(SyncColumn *column, const DeltaValue *sent,
 							Datum stored);
@@ -130,6 +132,9 @@ value_to_delta(SyncColumn *column, Datum value, bool isnull,
 		return;
 	}
 
+	if (plain_text(column, value, result))
+		return;
+
 	str = value_to_text(column, value);
 	switch (column->value_class)
 	{
@@ -149,6 +154,49 @@ value_to_delta(SyncColumn *column, Datum value, bool isnull,
 	}
 	result->data = str;
 	result->len = strlen(str);
+}
+
+/*
+ * The types that most values are of, without what their output functions do besides.
+ * The result may point into the value.
+ */
+static bool
+plain_text(const SyncColumn *column, Datum value, DeltaValue *result)
+{
+	switch (column->output.fn_oid)
+	{
+		case F_TEXTOUT:
+		case F_VARCHAROUT:
+		case F_BPCHAROUT:
+			{
+				text	   *str = DatumGetTextPP(value);
+
+				result->kind = DELTA_STRING;
+				result->data = VARDATA_ANY(str);
+				result->len = VARSIZE_ANY_EXHDR(str);
+				return true;
+			}
+		case F_UUID_OUT:
+			{
+				char	   *str = palloc(UUID_TEXT_LEN);
+
+				uuid_text_put(str, DatumGetUUIDP(value));
+				result->kind = DELTA_STRING;
+				result->data = str;
+				result->len = UUID_TEXT_LEN;
+				return true;
+			}
+		case F_INT4OUT:
+			{
+				char	   *str = palloc(12);	/* sign, digits, zero byte */
+
+				result->kind = DELTA_NUMBER;
+				result->data = str;
+				result->len = pg_ltoa(DatumGetInt32(value), str);
+				return true;
+			}
+	}
+	return false;
 }
 
 Datum

@@ -240,6 +240,7 @@ page_init(ServePage *page, const pg_uuid_t *device, int budget)
 	page->push_context = AllocSetContextCreate(page->context,
 											   "offline_sync push",
 											   ALLOCSET_DEFAULT_SIZES);
+	bump_init(&page->bump, page->context);
 	page->snapshot = RegisterSnapshot(GetActiveSnapshot());
 	page->device = *device;
 	page->node = *sync_node_uuid();

@@ -25,6 +25,7 @@
 #include "registry/device.h"
 #include "registry/table.h"
 #include "registry/table_version.h"
+#include "types/bump.h"
 #include "types/delta.h"
 #include "types/row_clock.h"
 #include "types/version_vector.h"
@@ -101,6 +102,12 @@ typedef struct ServePush
 	RowRef	   *refs;			/* the same, sorted */
 } ServePush;
 
+typedef struct NotedPosition
+{
+	pg_uuid_t	node;
+	uint64		xid;			/* 0: none */
+} NotedPosition;
+
 typedef struct ServePage
 {
 	MemoryContext context;		/* the page's changes, and all that lives as
@@ -140,6 +147,7 @@ typedef struct ServePage
 	int			budget;			/* changes that may still be added */
 	Size		bytes;
 	Size		max_bytes;
+	Bump		bump;			/* what changes consist of; in context */
 	int			nchanges;
 	int			maxchanges;
 	ServedChange *changes;
@@ -147,6 +155,7 @@ typedef struct ServePage
 	bool		is_cut;			/* full before the phases began */
 	Hlc			hlc;			/* the largest one served */
 	uint64		flush_to;		/* WAL that the page rests on */
+	NotedPosition noted[16];	/* positions noted lately, by xid */
 } ServePage;
 
 /* ---- serve.c ---- */

@@ -39,7 +39,7 @@
 #include "utils/memutils.h"
 
 /* rows to look at in one go */
-#define LOG_BATCH			1000
+#define LOG_BATCH			4000
 
 /* with more scopes than this, their scans are opened when it is their turn */
 #define MAX_OPEN_SCANS		64
@@ -130,6 +130,8 @@ typedef struct LogRows
 	int			nrows;
 	LogRow	  **fetched;		/* those that are not old */
 	MemoryContext context;		/* of what is read */
+	int16	   *typlen;			/* of the fetched columns */
+	bool	   *typbyval;
 } LogRows;
 
 static void reader_init(LogReader *reader, ServePage *page, ServeToken *token);
@@ -156,6 +158,7 @@ static void read_rows(ServePage *page, LogEntry *entries, int nentries);
 static void read_table_rows(ServePage *page, LogRows *rows);
 static void keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 					 Datum *values, bool *isnull);
+static Datum keep_datum(char **p, Datum value, int16 typlen);
 static void decode_old(LogRow *row, Datum *key);
 static void read_tombstones(ServePage *page, LogRows *rows);
 static bool is_served(ServePage *page, const ServeTable *st);
@@ -690,6 +693,7 @@ read_table_rows(ServePage *page, LogRows *rows)
 	SyncTable  *t;
 	Datum	   *keys;
 	int			nestlevel;
+	int			place = 0;
 	int			n = 0;
 
 	if (rows->nrows == 0 || !is_served(page, rows->st))
@@ -715,6 +719,14 @@ read_table_rows(ServePage *page, LogRows *rows)
 	}
 	value_modes_end(nestlevel);
 
+	rows->typlen = palloc(Max(rows->st->nfetched, 1) * sizeof(int16));
+	rows->typbyval = palloc(Max(rows->st->nfetched, 1) * sizeof(bool));
+	for (int i = -1; (i = bms_next_member(rows->st->fetched, i)) >= 0; place++)
+	{
+		rows->typlen[place] = t->columns[i].typlen;
+		rows->typbyval[place] = t->columns[i].typbyval;
+	}
+
 	/* SPI keeps its list of named relations where it is when it makes one */
 	MemoryContextSwitchTo(page->context);
 	row_fetch(t, rows->st->fetched, ROW_FETCH_READ, n, keys, keep_row, rows);
@@ -738,30 +750,51 @@ decode_old(LogRow *row, Datum *key)
 								t->nkeys * sizeof(Datum));
 }
 
-/* Callback of row_fetch.  Values in toast tables stay there for now. */
+/*
+ * Callback of row_fetch.  All of a row goes into one chunk.  Values in toast tables
+ * stay there for now.
+ */
 static void
 keep_row(void *arg, int ordinal, Datum clock, bool clock_isnull,
 		 Datum *values, bool *isnull)
 {
 	LogRows    *rows = arg;
 	LogRow	   *row = rows->fetched[ordinal];
-	SyncTable  *t = row->st->table;
-	MemoryContext old = MemoryContextSwitchTo(rows->context);
-	int			place = 0;
+	int			n = row->st->nfetched;
+	Size		size = n * sizeof(Datum) + MAXALIGN(n * sizeof(bool));
+	char	   *p;
+
+	if (!clock_isnull)
+		size += MAXALIGN(VARSIZE_ANY(DatumGetPointer(clock)));
+	for (int i = 0; i < n; i++)
+		if (!isnull[i] && !rows->typbyval[i])
+			size += MAXALIGN(datumGetSize(values[i], false, rows->typlen[i]));
 
 	row->is_found = true;
 	row->clock_isnull = clock_isnull;
+	row->values = MemoryContextAlloc(rows->context, size);
+	row->isnull = (bool *) (row->values + n);
+	p = (char *) row->isnull + MAXALIGN(n * sizeof(bool));
 	if (!clock_isnull)
-		row->clock = datumCopy(clock, false, -1);
-	row->values = palloc(Max(row->st->nfetched, 1) * sizeof(Datum));
-	row->isnull = palloc(Max(row->st->nfetched, 1) * sizeof(bool));
-	for (int i = -1; (i = bms_next_member(row->st->fetched, i)) >= 0; place++)
+		row->clock = keep_datum(&p, clock, -1);
+	for (int i = 0; i < n; i++)
 	{
-		row->isnull[place] = isnull[place];
-		row->values[place] = isnull[place] ? (Datum) 0 :
-			datumCopy(values[place], t->columns[i].typbyval, t->columns[i].typlen);
+		row->isnull[i] = isnull[i];
+		row->values[i] = isnull[i] || rows->typbyval[i] ? values[i] :
+			keep_datum(&p, values[i], rows->typlen[i]);
 	}
-	MemoryContextSwitchTo(old);
+}
+
+/* Copy a value that is passed by reference to where there is room for it. */
+static Datum
+keep_datum(char **p, Datum value, int16 typlen)
+{
+	Size		size = datumGetSize(value, false, typlen);
+	Datum		copy = PointerGetDatum(*p);
+
+	memcpy(*p, DatumGetPointer(value), size);
+	*p += MAXALIGN(size);
+	return copy;
 }
 
 static void

@@ -331,10 +331,8 @@ page_add_row(ServePage *page, ServeTable *st, const RowRef *row,
 	int			place = 0;
 
 	keep_keys(page, change, key);
-	change->columns = MemoryContextAlloc(page->context,
-										 Max(ncells, 1) * sizeof(int));
-	change->cells = MemoryContextAlloc(page->context,
-									   Max(ncells, 1) * sizeof(DeltaValue));
+	change->columns = bump_alloc(&page->bump, ncells * sizeof(int));
+	change->cells = bump_alloc(&page->bump, ncells * sizeof(DeltaValue));
 	for (int i = -1; (i = bms_next_member(st->fetched, i)) >= 0; place++)
 	{
 		if (!bms_is_member(i, sent))
@@ -407,8 +405,7 @@ keep_keys(ServePage *page, ServedChange *change, const Datum *key)
 {
 	SyncTable  *t = change->table;
 
-	change->keys = MemoryContextAlloc(page->context,
-									  t->nkeys * sizeof(DeltaValue));
+	change->keys = bump_alloc(&page->bump, t->nkeys * sizeof(DeltaValue));
 	for (int i = 0; i < t->nkeys; i++)
 	{
 		table_version_down(t, change->version, t->key[i], key[i], false,
@@ -441,12 +438,7 @@ keep_value(ServePage *page, DeltaValue *value)
 {
 	page->bytes += 4 + value->len;
 	if (value->len > 0)
-	{
-		char	   *copy = MemoryContextAllocHuge(page->context, value->len);
-
-		memcpy(copy, value->data, value->len);
-		value->data = copy;
-	}
+		value->data = bump_copy(&page->bump, value->data, value->len);
 }
 
 /* ----------------------------------------------------------------
@@ -457,7 +449,15 @@ void
 page_note_position(ServePage *page, const pg_uuid_t *node, uint64 xid)
 {
 	TransactionId id = (TransactionId) xid;
+	NotedPosition *noted;
 	uint64		next;
+
+	/* rows were mostly written by few transactions */
+	noted = &page->noted[xid % lengthof(page->noted)];
+	if (xid == noted->xid && memcmp(node, &noted->node, UUID_LEN) == 0)
+		return;
+	noted->xid = xid;
+	noted->node = *node;
 
 	/*
 	 * an older identity's commits were flushed when this one began, and a
