@@ -56,7 +56,7 @@ static Oid	kept_desc_function = InvalidOid;	/* ... this function; or NULL */
 static void apply_delta(ApplyState *state, ApplyResult *result);
 static bool apply_known(ApplyState *state, ApplyResult *result,
 						StringInfo outcomes);
-static bool is_same_change(ApplyState *state, const DeltaChange *change,
+static bool is_same_change(ApplyState *state, DeltaChange *change,
 						   const JournalRow *stored,
 						   const DeltaReader *stored_reader,
 						   const DeltaChange *stored_change);
@@ -119,12 +119,7 @@ apply_push(DeltaData *delta, bool is_queued, ApplyResult *result)
 	state.delta = delta;
 	state.is_queued = is_queued;
 	state.failed_change = -1;
-	state.context = AllocSetContextCreate(CurrentMemoryContext,
-										  "offline_sync apply",
-										  ALLOCSET_DEFAULT_SIZES);
-	state.batch_context = AllocSetContextCreate(state.context,
-												"offline_sync batch",
-												ALLOCSET_DEFAULT_SIZES);
+	apply_make_contexts(&state);
 	oldcontext = MemoryContextSwitchTo(state.context);
 	delta_reader_init(&state.reader, delta);
 	apply_check_pushed(&state.reader.header);
@@ -153,6 +148,22 @@ apply_push(DeltaData *delta, bool is_queued, ApplyResult *result)
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(oldcontext);
+}
+
+void
+apply_make_contexts(ApplyState *state)
+{
+	state->context = AllocSetContextCreate(CurrentMemoryContext,
+										   "offline_sync apply",
+										   ALLOCSET_DEFAULT_SIZES);
+	state->batch_context = AllocSetContextCreate(state->context,
+												 "offline_sync batch",
+												 ALLOCSET_DEFAULT_SIZES);
+	state->scratch = AllocSetContextCreate(state->context,
+										   "offline_sync value",
+										   ALLOCSET_DEFAULT_SIZES);
+	bump_init(&state->bump, state->context);
+	bump_init(&state->batch_bump, state->batch_context);
 }
 
 void
@@ -326,10 +337,11 @@ apply_known(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 
 /* Does a change say what is stored of it, or what is left of that? */
 static bool
-is_same_change(ApplyState *state, const DeltaChange *change,
+is_same_change(ApplyState *state, DeltaChange *change,
 			   const JournalRow *stored, const DeltaReader *stored_reader,
 			   const DeltaChange *stored_change)
 {
+	delta_reader_again(&state->reader, change);
 	return delta_same_change(&state->reader, change, stored_reader, stored_change) ||
 		(journal_is_purged(stored, change->seq) &&
 		 delta_same_stripped(&state->reader, change, stored_reader, stored_change));
@@ -361,9 +373,12 @@ load_changes(ApplyState *state)
 									 MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
 	for (int i = 0; i < state->nchanges; i++)
 	{
+		DeltaChange *change = &state->changes[i].delta;
+
 		CHECK_FOR_INTERRUPTS();
-		if (!delta_reader_next_copy(&state->reader, &state->changes[i].delta))
+		if (!delta_reader_next(&state->reader, change))
 			elog(ERROR, "delta ends before its last change");
+		change->keys = change->cells = NULL;
 	}
 	apply_begin_names(state);
 }
@@ -574,6 +589,7 @@ run_batch(ApplyState *state, int from, int to, bool only_lock,
 	volatile bool success = true;
 
 	MemoryContextReset(state->batch_context);
+	bump_reset(&state->batch_bump);
 	state->custom_calls = NIL;
 	state->stale_rows = state->reread_rows = NIL;
 	state->failed_change = -1;
@@ -696,12 +712,17 @@ has_changes(ApplyState *state, int from, int to)
 static void
 keep_scopes(ApplyState *state, int from, int to)
 {
+	const char *last = NULL;
+
 	for (int i = from; i < to; i++)
 	{
 		ApplyChange *change = &state->changes[i];
 
-		if (!change->is_refused && change->scope != NULL)
-			change->scope = MemoryContextStrdup(state->context, change->scope);
+		if (change->is_refused || change->scope == NULL)
+			continue;
+		if (last == NULL || strcmp(change->scope, last) != 0)
+			last = MemoryContextStrdup(state->context, change->scope);
+		change->scope = last;
 	}
 }
 
@@ -743,6 +764,12 @@ finish(ApplyState *state, ApplyResult *result, StringInfo outcomes)
 
 	initStringInfo(&details);
 	apply_store_deferred(state);
+
+	/* nothing needs the rows as they were decided any more */
+	state->rows = NULL;
+	MemoryContextReset(state->batch_context);
+	bump_reset(&state->batch_bump);
+
 	for (int i = 0; i < state->nchanges; i++)
 	{
 		ApplyChange *change = &state->changes[i];

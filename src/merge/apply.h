@@ -24,8 +24,10 @@
  *	  apply_report.c	corrections, outcomes, journal
  *	  apply_retry.c		what waited, tried again
  *
- * Memory: state->context lives for the call and holds the changes; a batch's rows
- * live in state->batch_context, which is reset for every attempt.
+ * Memory: state->context lives for the call and holds the changes, most of them in
+ * state->bump; a batch's rows live in state->batch_context and state->batch_bump, which
+ * are reset for every attempt.  What a value is converted by and from lives in
+ * state->scratch, until the next change.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,6 +46,7 @@
 #include "registry/intent.h"
 #include "registry/table.h"
 #include "registry/table_version.h"
+#include "types/bump.h"
 #include "types/delta.h"
 #include "types/orset.h"
 #include "utils/hsearch.h"
@@ -63,11 +66,11 @@ typedef enum ChangeOutcome
 
 typedef struct ApplyCell
 {
-	int			column;			/* index into table->columns */
+	int16		column;			/* index into table->columns */
+	bool		isnull;
 	DeltaCellOp op;
 	DeltaValue	sent;			/* for orset columns: a LIST */
 	Datum		value;			/* converted; not for orset columns */
-	bool		isnull;
 } ApplyCell;
 
 /* One row of a delta, by table and key */
@@ -93,7 +96,7 @@ typedef struct ApplyIntent
 /* A new change and what became of it */
 typedef struct ApplyChange
 {
-	DeltaChange delta;
+	DeltaChange delta;			/* keys and cells: see delta_reader_again() */
 	Hlc			hlc;			/* lifted */
 	bool		clock_was_ahead;	/* it had to be pulled back */
 	int			unit;			/* changes of a group stand or fall together */
@@ -249,7 +252,10 @@ typedef struct OpenTable
 typedef struct ApplyState
 {
 	MemoryContext context;
+	Bump		bump;			/* in context */
 	MemoryContext batch_context;
+	Bump		batch_bump;		/* in batch_context */
+	MemoryContext scratch;
 
 	const DeltaData *delta;
 	DeltaReader reader;
@@ -396,6 +402,9 @@ extern bool apply_in_progress;
  * answer's parts are palloc'd.
  */
 extern void apply_push(DeltaData *delta, bool is_queued, ApplyResult *result);
+
+/* The state's contexts, in the current one */
+extern void apply_make_contexts(ApplyState *state);
 
 /* 22023 unless a device made it */
 extern void apply_check_pushed(const DeltaHeader *header);
@@ -738,7 +747,7 @@ extern TouchedRow *apply_touch_row(ApplyState *state, const RowRef *ref,
 extern bool apply_may_pull(ApplyState *state, const char *scope);
 
 extern void apply_remember_rows(ApplyState *state);
-extern void apply_remember_change(ApplyState *state, const ApplyChange *change);
+extern void apply_remember_change(ApplyState *state, ApplyChange *change);
 extern void apply_recall_change(ApplyState *state, const ApplyChange *change);
 extern void apply_note_deletions(ApplyState *state);
 extern void apply_log_touched(ApplyState *state);

@@ -102,7 +102,7 @@ apply_remember_rows(ApplyState *state)
 		touched->mentioned = bms_add_members(touched->mentioned, row->mentioned);
 		touched->force = bms_add_members(touched->force, row->force);
 		if (row->scope != NULL)
-			touched->scope = pstrdup(row->scope);
+			touched->scope = row->scope[0] == '\0' ? "" : pstrdup(row->scope);
 		MemoryContextSwitchTo(oldcontext);
 	}
 }
@@ -132,7 +132,7 @@ apply_note_deletions(ApplyState *state)
 
 /* A change that was refused: its cells are looked at. */
 void
-apply_remember_change(ApplyState *state, const ApplyChange *change)
+apply_remember_change(ApplyState *state, ApplyChange *change)
 {
 	TouchedRow *row;
 	MemoryContext oldcontext;
@@ -142,6 +142,7 @@ apply_remember_change(ApplyState *state, const ApplyChange *change)
 	row = apply_touch_row(state, &change->ref, change->table, change->key);
 	oldcontext = MemoryContextSwitchTo(state->context);
 	row->check_presence = true;
+	delta_reader_again(&state->reader, &change->delta);
 	for (int i = 0; i < change->delta.ncells; i++)
 	{
 		int			name = change->delta.cells[i].column;
@@ -177,7 +178,7 @@ apply_touch_row(ApplyState *state, const RowRef *ref, SyncTable *table,
 			   sizeof(TouchedRow) - sizeof(RowRef));
 		row->table = table;
 		row->key = (Datum *) key;	/* of a change: lives as long */
-		row->sent = palloc0(table->ncolumns * sizeof(DeltaValue *));
+		row->sent = bump_alloc0(&state->bump, table->ncolumns * sizeof(DeltaValue *));
 		row->version = version_of(state, table);
 		MemoryContextSwitchTo(oldcontext);
 	}

@@ -20,12 +20,20 @@
 #include "registry/row_key.h"
 #include "registry/value.h"
 #include "storage/lmgr.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 static void resolve_rest(ApplyState *state);
 static void resolve_change(ApplyState *state, ApplyChange *change);
+static Datum convert_value(ApplyState *state, SyncColumn *column,
+						   const DeltaValue *value, bool *isnull);
+static void present_value(ApplyState *state, const ApplyChange *change, int column,
+						  const DeltaValue *value, DeltaValue *result);
+static bool to_list(ApplyState *state, const DeltaValue *value, DeltaValue *list);
+static void keep_sent(ApplyState *state, const DeltaValue *sent,
+					  DeltaValue *value);
 static void resolve_table(ApplyState *state, int index);
 static SyncTable *lock_table(const DeltaName *name);
 static bool find_table(ApplyState *state, ApplyChange *change);
@@ -97,8 +105,61 @@ resolve_rest(ApplyState *state)
 	for (; state->nresolved < state->nchanges; state->nresolved++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(state->scratch);
 		resolve_change(state, &state->changes[state->nresolved]);
 	}
+	MemoryContextReset(state->scratch);
+}
+
+/*
+ * A travelling value as the column's: what an input function needs on the way is
+ * forgotten, and the result put where it takes no more than its size.
+ */
+static Datum
+convert_value(ApplyState *state, SyncColumn *column, const DeltaValue *value,
+			  bool *isnull)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->scratch);
+	Datum		result = value_from_delta(column, value, isnull);
+
+	MemoryContextSwitchTo(oldcontext);
+	if (*isnull || column->typbyval)
+		return result;
+	/* in memory of its own, which goes with the scratch */
+	if (column->typlen == -1 && VARATT_IS_EXTERNAL(DatumGetPointer(result)))
+		return datumCopy(result, false, -1);
+	return PointerGetDatum(bump_copy(&state->bump, DatumGetPointer(result),
+									 datumGetSize(result, false, column->typlen)));
+}
+
+/* The value in the present version of the schema, in the scratch where it is another. */
+static void
+present_value(ApplyState *state, const ApplyChange *change, int column,
+			  const DeltaValue *value, DeltaValue *result)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->scratch);
+
+	table_version_up(change->table, apply_table_version(state, change), column,
+					 value, result);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+static bool
+to_list(ApplyState *state, const DeltaValue *value, DeltaValue *list)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->scratch);
+	bool		result = delta_value_to_list(value, list);
+
+	MemoryContextSwitchTo(oldcontext);
+	return result;
+}
+
+/* Keep what a value points to, unless it is the delta itself. */
+static void
+keep_sent(ApplyState *state, const DeltaValue *sent, DeltaValue *value)
+{
+	if (value->len > 0 && value->data != sent->data)
+		value->data = bump_copy(&state->bump, value->data, value->len);
 }
 
 static void
@@ -120,9 +181,10 @@ resolve_change(ApplyState *state, ApplyChange *change)
 	}
 	if (!find_table(state, change))
 		return;
-	if (!resolve_key(state, change))
-		return;
-	(void) resolve_cells(state, change);
+	delta_reader_again(&state->reader, &change->delta);
+	if (resolve_key(state, change))
+		(void) resolve_cells(state, change);
+	change->delta.keys = change->delta.cells = NULL;
 }
 
 /* The table of a name that the delta uses, and its columns. */
@@ -230,6 +292,7 @@ static bool
 resolve_key(ApplyState *state, ApplyChange *change)
 {
 	SyncTable  *table = change->table;
+	MemoryContext oldcontext;
 	StringInfoData buf;
 
 	if (change->delta.nkeys != table->nkeys)
@@ -241,7 +304,7 @@ resolve_key(ApplyState *state, ApplyChange *change)
 		return false;
 	}
 
-	change->key = palloc(table->nkeys * sizeof(Datum));
+	change->key = bump_alloc(&state->bump, table->nkeys * sizeof(Datum));
 	for (int i = 0; i < table->nkeys; i++)
 	{
 		SyncColumn *column = &table->columns[table->key[i]];
@@ -256,9 +319,8 @@ resolve_key(ApplyState *state, ApplyChange *change)
 			if (state->columns[change->delta.table][cell->column] != table->key[i])
 				continue;
 			change->column = column->name;	/* in case the value is bad */
-			table_version_up(table, apply_table_version(state, change),
-							 table->key[i], &cell->value, &value);
-			change->key[i] = value_from_delta(column, &value, &isnull);
+			present_value(state, change, table->key[i], &cell->value, &value);
+			change->key[i] = convert_value(state, column, &value, &isnull);
 			change->column = NULL;
 			found = !isnull;
 		}
@@ -273,18 +335,20 @@ resolve_key(ApplyState *state, ApplyChange *change)
 		}
 	}
 
+	oldcontext = MemoryContextSwitchTo(state->scratch);
 	initStringInfo(&buf);
 	row_key_encode(&buf, table, change->key);
+	MemoryContextSwitchTo(oldcontext);
 	change->ref.table_id = table->table_id;
 	change->ref.key_len = buf.len;
-	change->ref.key_bytes = buf.data;
+	change->ref.key_bytes = bump_copy(&state->bump, buf.data, buf.len);
 	return true;
 }
 
 static bool
 resolve_cells(ApplyState *state, ApplyChange *change)
 {
-	change->cells = palloc(Max(change->delta.ncells, 1) * sizeof(ApplyCell));
+	change->cells = bump_alloc(&state->bump, change->delta.ncells * sizeof(ApplyCell));
 	change->ncells = 0;
 	for (int i = 0; i < change->delta.ncells; i++)
 	{
@@ -355,8 +419,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 	}
 
 	change->column = column->name;	/* in case the value is bad */
-	table_version_up(change->table, apply_table_version(state, change), index,
-					 &cell->value, &value);
+	present_value(state, change, index, &cell->value, &value);
 	result->sent = value;
 	if (column->policy == POLICY_ORSET)
 	{
@@ -366,7 +429,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 			result->sent.data = NULL;
 			result->sent.len = 0;
 		}
-		else if (!delta_value_to_list(&value, &result->sent))
+		else if (!to_list(state, &value, &result->sent))
 		{
 			apply_refuse(change, "bad_value", ERRCODE_INVALID_TEXT_REPRESENTATION,
 						 psprintf("value for set column \"%s\" must be an array of strings",
@@ -383,7 +446,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 	}
 	else if (column->policy != POLICY_JSON || cell->op != DELTA_REMOVE)
 	{
-		result->value = value_from_delta(column, &value, &result->isnull);
+		result->value = convert_value(state, column, &value, &result->isnull);
 		if (result->isnull && cell->op == DELTA_INCREMENT)
 		{
 			apply_refuse(change, "bad_value", ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -392,6 +455,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 			return false;
 		}
 	}
+	keep_sent(state, &cell->value, &result->sent);
 	change->column = NULL;
 	return true;
 }

@@ -598,12 +598,7 @@ retry_delta(Retry *retry, const int *picks, int npicks, bool is_expired)
 	state.failed_change = -1;
 	state.device = &device;
 	state.reconciliation = &first->reconciliation;
-	state.context = AllocSetContextCreate(CurrentMemoryContext,
-										  "offline_sync retry of a delta",
-										  ALLOCSET_DEFAULT_SIZES);
-	state.batch_context = AllocSetContextCreate(state.context,
-												"offline_sync batch",
-												ALLOCSET_DEFAULT_SIZES);
+	apply_make_contexts(&state);
 	MemoryContextSwitchTo(state.context);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	journal = journal_find(&retry->device->uuid, first->seq, snapshot);
@@ -697,12 +692,13 @@ load_picked(ApplyState *state, const Retry *retry, const int *picks, int npicks)
 
 	memset(&change, 0, sizeof(change));
 	while (state->delta != NULL && n < npicks &&
-		   delta_reader_next_copy(&state->reader, &change))
+		   delta_reader_next(&state->reader, &change))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (change.seq != retry->changes[picks[n]].seq)
 			continue;
 		state->changes[n].delta = change;
+		state->changes[n].delta.keys = state->changes[n].delta.cells = NULL;
 		state->changes[n].clock_was_ahead = change.hlc > state->changes[n].hlc;
 		n++;
 	}

@@ -147,6 +147,7 @@ apply_read_rows(ApplyState *state, int first, int last)
 		while (start < nrows && rows[start]->table == work.table)
 		{
 			work.columns = bms_add_members(work.columns, rows[start]->written);
+			bms_free(rows[start]->written);
 			rows[start]->written = NULL;
 			work.nrows++;
 			start++;
@@ -285,10 +286,13 @@ make_row(ApplyState *state, ApplyChange *change)
 		row->table = table;
 		row->key = change->key;
 		row->is_side_written = apply_is_side_written(state, &row->ref);
-		row->values = palloc0(table->ncolumns * sizeof(Datum));
-		row->isnull = palloc(table->ncolumns * sizeof(bool));
+		row->values = bump_alloc0(&state->batch_bump,
+								  table->ncolumns * sizeof(Datum));
+		row->isnull = bump_alloc(&state->batch_bump,
+								 table->ncolumns * sizeof(bool));
 		memset(row->isnull, true, table->ncolumns * sizeof(bool));
-		row->sent = palloc0(table->ncolumns * sizeof(DeltaValue *));
+		row->sent = bump_alloc0(&state->batch_bump,
+								table->ncolumns * sizeof(DeltaValue *));
 	}
 	for (int i = 0; i < change->ncells; i++)
 		row->written = bms_add_member(row->written, change->cells[i].column);
@@ -579,6 +583,9 @@ read_tombstones(TableRows *work)
 				 (stamp != NULL && !apply_write_is_told(state, stamp)));
 		}
 	}
+	pfree(tombstones);
+	pfree(keys);
+	pfree(lens);
 }
 
 /*

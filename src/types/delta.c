@@ -428,21 +428,22 @@ delta_reader_next(DeltaReader *reader, DeltaChange *change)
 	return true;
 }
 
-bool
-delta_reader_next_copy(DeltaReader *reader, DeltaChange *change)
+void
+delta_reader_again(DeltaReader *reader, DeltaChange *change)
 {
-	DeltaCell  *cells;
-	int			n;
+	DeltaReader again = *reader;
+	DeltaChange decoded;
+	const char *problem;
 
-	if (!delta_reader_next(reader, change))
-		return false;
-	n = change->nkeys + change->ncells;
-	cells = palloc((n + 1) * sizeof(DeltaCell));
-	if (n > 0)
-		memcpy(cells, reader->cells, n * sizeof(DeltaCell));
-	change->keys = cells;
-	change->cells = cells + change->nkeys;
-	return true;
+	again.cursor = change->bytes;
+	again.nread = 0;
+	problem = delta_decode_change(&again, &decoded);
+	if (problem != NULL)
+		raise_damaged(problem);
+	reader->cells = again.cells;
+	reader->maxcells = again.maxcells;
+	change->keys = decoded.keys;
+	change->cells = decoded.cells;
 }
 
 bool

@@ -139,8 +139,8 @@ typedef struct DeltaHeader
 /*
  * Reading.  delta_reader_init points into the delta, which must stay; names are
  * resolved at once.  delta_reader_next fills the change, whose arrays live until
- * the next call (delta_reader_next_copy: palloc'd for the caller, pointing into
- * the delta still).  A stored value that is damaged raises XX001.
+ * the next call; delta_reader_again fills the arrays of a change that was read before
+ * anew, until the next call of either.  A stored value that is damaged raises XX001.
  */
 typedef struct DeltaReader
 {
@@ -162,7 +162,7 @@ typedef struct DeltaReader
 
 extern void delta_reader_init(DeltaReader *reader, const DeltaData *delta);
 extern bool delta_reader_next(DeltaReader *reader, DeltaChange *change);
-extern bool delta_reader_next_copy(DeltaReader *reader, DeltaChange *change);
+extern void delta_reader_again(DeltaReader *reader, DeltaChange *change);
 
 /* The elements of a LIST value: start with cursor = value->data. */
 extern bool delta_list_next(const DeltaValue *value, const char **cursor,
