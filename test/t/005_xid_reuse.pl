@@ -29,6 +29,10 @@ sub insert
 	return sql("BEGIN; INSERT INTO note VALUES ($id, 'n') RETURNING pg_current_xact_id(); " . ($end || 'COMMIT'));
 }
 
+# The WAL writer is woken when a page of WAL is full, and flushes what comes before:
+# begin a new page, so that the few records that follow do not fill it.
+sub begin_wal_page { sql('SELECT pg_switch_wal()') }
+
 sub rows_are
 {
 	my ($device, $name) = @_;
@@ -60,6 +64,7 @@ is($device->pull($node), 0, 'the device pulls, and sees nothing of it');
 # a bootstrap flushes all WAL: so the id must come after it
 my $begun = SyncDevice->new($uuid[3]);
 $begun->pull($node);
+begin_wal_page();
 my $again = insert(3, 'ROLLBACK');
 is($again, $lost + 1, 'another one is handed out');
 is($begun->pull($node), 0, 'a device that has just begun pulls');
@@ -77,6 +82,7 @@ is($waiting->pull($node), 2, 'so does one that had not pulled before the crash')
 rows_are($waiting, 'it has all rows, too');
 
 # --- committed, never flushed, never served ---
+begin_wal_page();
 my $unflushed = insert(5);
 kill_and_restart($node);
 is(sql('SELECT count(*) FROM note WHERE id = 5'), 0, 'a commit that nobody rests on is lost');
