@@ -45,23 +45,24 @@ show '_sync, for the second stamp, by the node' '' '' '<= 24' \
 show '_sync, for the third stamp, by the node' '' '' '<= 24' \
 	"$(run -d run -c "SELECT round((max(bytes) FILTER (WHERE columns = 3) - max(bytes) FILTER (WHERE columns = 2))::numeric, 1) FROM bench.stamped")" bytes
 
-# the same deltas on the wire; compressed as TOAST does it, with lz4 and with pglz
-run -d run <<'SQL'
-CREATE TABLE bench.wire AS SELECT octet_length(json) AS json, delta_send(json::delta) AS pglz, delta_send(json::delta) AS lz4 FROM bench.delta LIMIT 0;
-ALTER TABLE bench.wire ALTER pglz SET COMPRESSION pglz;
-DO $$ BEGIN ALTER TABLE bench.wire ALTER lz4 SET COMPRESSION lz4; EXCEPTION WHEN feature_not_supported THEN NULL; END $$;
-INSERT INTO bench.wire SELECT octet_length(json), delta_send(json::delta), delta_send(json::delta) FROM bench.delta;
+# Deltas on the wire: those above, half of whose bytes are random digits, and real
+# data: flights, all inserts.  Compressed as HTTP does it, and as TOAST does.
+run -d run -v device="$device" <<'SQL'
+CREATE TABLE bench.flight (n serial, at text, delay int, distance int, origin text, destination text);
+\copy bench.flight (at, delay, distance, origin, destination) from pstdin csv header
 SQL
-wire=$(run -d run -F ' ' -c "SELECT sum(json) / $CHANGES, round(sum(octet_length(lz4))::numeric / $CHANGES, 1), round(sum(octet_length(lz4))::numeric / sum(json), 2),
-	round(sum(pg_column_size(lz4))::numeric / $CHANGES, 1), round(sum(pg_column_size(lz4))::numeric / sum(json), 2),
-	round(sum(pg_column_size(pglz))::numeric / $CHANGES, 1), round(sum(pg_column_size(pglz))::numeric / sum(json), 2) FROM bench.wire")
-# shellcheck disable=SC2086
-set -- $wire
-show 'a change on the wire, JSON' '' '' '' "$1" bytes
-show 'a change on the wire, binary' JSON "$3" '<= 0.5' "$2" bytes
-show 'a change on the wire, binary, compressed by lz4' JSON "$5" '<= 0.25' "$4" bytes
-show 'a change on the wire, binary, compressed by pglz' JSON "$7" '<= 0.25' "$6" bytes
-
+run -d run -c "\\copy bench.flight (at, delay, distance, origin, destination) from '$here/flights.csv' csv header"
+run -d run -v device="$device" <<'SQL'
+CREATE TABLE bench.wire AS
+    SELECT 'bench' AS data, n, json, json::delta AS delta FROM bench.delta
+    UNION ALL
+    SELECT 'flights', (n - 1) / 1000, json, json::delta
+    FROM (SELECT n, '{"format": 1, "replica": "' || :'device' || '", "changes": [' || string_agg(json_build_object(
+              'seq', n, 'hlc', replace(at, ' ', 'T') || ':00.000Z/0', 'table', 'flight', 'key', json_build_object('id', md5('flight ' || n)::uuid),
+              'insert', json_build_object('at', at || ':00', 'delay', delay, 'distance', distance, 'origin', origin, 'destination', destination))::text, ',') OVER w || ']}' AS json
+          FROM bench.flight WINDOW w AS (PARTITION BY (n - 1) / 1000 ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) d
+    WHERE n % 1000 = 1;
+SQL
 # memory: the high-water mark of a new backend that applies one large delta
 megabytes=64
 [ "$QUICK" = no ] || megabytes=16

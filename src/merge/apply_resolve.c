@@ -32,8 +32,7 @@ static Datum convert_value(ApplyState *state, SyncColumn *column,
 static void present_value(ApplyState *state, const ApplyChange *change, int column,
 						  const DeltaValue *value, DeltaValue *result);
 static bool to_list(ApplyState *state, const DeltaValue *value, DeltaValue *list);
-static void keep_sent(ApplyState *state, const DeltaValue *sent,
-					  DeltaValue *value);
+static void keep_sent(ApplyState *state, DeltaValue *value);
 static void resolve_table(ApplyState *state, int index);
 static SyncTable *lock_table(const DeltaName *name);
 static bool find_table(ApplyState *state, ApplyChange *change);
@@ -154,11 +153,15 @@ to_list(ApplyState *state, const DeltaValue *value, DeltaValue *list)
 	return result;
 }
 
-/* Keep what a value points to, unless it is the delta itself. */
+/* Keep what a value points to, unless it is in the delta itself. */
 static void
-keep_sent(ApplyState *state, const DeltaValue *sent, DeltaValue *value)
+keep_sent(ApplyState *state, DeltaValue *value)
 {
-	if (value->len > 0 && value->data != sent->data)
+	const char *start = VARDATA_ANY(state->delta);
+
+	if (value->len > 0 &&
+		(value->data < start ||
+		 value->data >= start + VARSIZE_ANY_EXHDR(state->delta)))
 		value->data = bump_copy(&state->bump, value->data, value->len);
 }
 
@@ -455,7 +458,7 @@ resolve_cell(ApplyState *state, ApplyChange *change, const DeltaCell *cell,
 			return false;
 		}
 	}
-	keep_sent(state, &cell->value, &result->sent);
+	keep_sent(state, &result->sent);
 	change->column = NULL;
 	return true;
 }

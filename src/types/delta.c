@@ -13,6 +13,7 @@
 
 #include "compat.h"
 #include "types/delta_internal.h"
+#include "types/delta_text.h"
 #include "types/varint.h"
 
 static bool get_count(const char **cursor, const char *end, int *count);
@@ -26,7 +27,9 @@ static const char *decode_body_header(DeltaReader *reader, int flags);
 static const char *decode_seals(DeltaReader *reader, const char *end);
 static const char *decode_row(DeltaReader *reader, DeltaChange *change);
 static const char *decode_intent(DeltaReader *reader, DeltaChange *change);
-static const char *decode_cells(DeltaReader *reader, int *ncells, int first);
+static const char *decode_cells(DeltaReader *reader, int *ncells, int first,
+								int64 *base);
+static void make_room_for_text(DeltaReader *reader, int ncells);
 static const char *decode_value(const char **cursor, const char *end, int kind,
 								DeltaValue *value);
 pg_noreturn static void raise_damaged(const char *what);
@@ -218,6 +221,7 @@ decode_names(const char **cursor, const char *end, DeltaName **names, int *nname
 const char *
 delta_decode_change(DeltaReader *reader, DeltaChange *change)
 {
+	const char *start = reader->cursor;
 	const char *end = reader->end;
 	const char *problem = NULL;
 	int			first;
@@ -225,7 +229,6 @@ delta_decode_change(DeltaReader *reader, DeltaChange *change)
 
 	memset(change, 0, sizeof(DeltaChange));
 	change->table = -1;
-	change->bytes = reader->cursor;
 	if (reader->cursor >= end)
 		return "they are cut off";
 	first = *(const unsigned char *) reader->cursor++;
@@ -252,6 +255,7 @@ delta_decode_change(DeltaReader *reader, DeltaChange *change)
 	if (!reader->header.is_served)
 		change->seq = reader->next_seq++;
 
+	change->row = reader->cursor;
 	switch (change->kind)
 	{
 		case DELTA_CHANGE_INSERT:
@@ -272,7 +276,7 @@ delta_decode_change(DeltaReader *reader, DeltaChange *change)
 	}
 	if (problem != NULL)
 		return problem;
-	change->nbytes = reader->cursor - change->bytes;
+	change->nbytes = reader->cursor - start;
 	reader->nread++;
 	if (reader->nread == reader->header.nchanges && reader->cursor != end)
 		return "there are bytes left over";
@@ -282,15 +286,17 @@ delta_decode_change(DeltaReader *reader, DeltaChange *change)
 static const char *
 decode_row(DeltaReader *reader, DeltaChange *change)
 {
+	int64		base = delta_text_base(change->hlc);
 	const char *problem;
 
 	if (!get_count(&reader->cursor, reader->end, &change->table) ||
 		change->table >= reader->ntables)
 		return "a table's number is not valid";
-	problem = decode_cells(reader, &change->nkeys, 0);
+	reader->text_len = 0;
+	problem = decode_cells(reader, &change->nkeys, 0, &base);
 	if (problem == NULL && (change->kind == DELTA_CHANGE_INSERT ||
 							change->kind == DELTA_CHANGE_UPDATE))
-		problem = decode_cells(reader, &change->ncells, change->nkeys);
+		problem = decode_cells(reader, &change->ncells, change->nkeys, &base);
 	if (problem != NULL)
 		return problem;
 	change->keys = reader->cells;
@@ -300,7 +306,7 @@ decode_row(DeltaReader *reader, DeltaChange *change)
 
 /* Decode keys or cells into the reader's array from "first" on. */
 static const char *
-decode_cells(DeltaReader *reader, int *ncells, int first)
+decode_cells(DeltaReader *reader, int *ncells, int first, int64 *base)
 {
 	const char *cursor = reader->cursor;
 	const char *end = reader->end;
@@ -333,6 +339,19 @@ decode_cells(DeltaReader *reader, int *ncells, int first)
 		cell->op = kind >> 4;
 		if (cell->op > DELTA_ADD)
 			return "an operation is not known";
+		if ((kind & 0x0F) == DELTA_KIND_UUID || (kind & 0x0F) == DELTA_KIND_TIME)
+		{
+			if (reader->text_max - reader->text_len < DELTA_TEXT_SIZE)
+				make_room_for_text(reader, i);
+			cell->value.kind = DELTA_STRING;
+			cell->value.data = reader->text + reader->text_len;
+			cell->value.len = delta_text_get(&cursor, end, kind & 0x0F, base,
+											 reader->text + reader->text_len);
+			if (cell->value.len < 0)
+				return "a uuid or time is not valid";
+			reader->text_len += cell->value.len;
+			continue;
+		}
 		problem = decode_value(&cursor, end, kind & 0x0F, &cell->value);
 		if (problem != NULL)
 			return problem;
@@ -340,6 +359,30 @@ decode_cells(DeltaReader *reader, int *ncells, int first)
 	reader->cursor = cursor;
 	*ncells = n;
 	return NULL;
+}
+
+/* The change's cells so far may point to what is there already. */
+static void
+make_room_for_text(DeltaReader *reader, int ncells)
+{
+	char	   *old = reader->text;
+
+	reader->text_max = Max(256, 2 * reader->text_max);
+	if (old == NULL)
+	{
+		reader->text = palloc(reader->text_max);
+		return;
+	}
+	reader->text = palloc(reader->text_max);
+	memcpy(reader->text, old, reader->text_len);
+	for (int i = 0; i < ncells; i++)
+	{
+		DeltaValue *value = &reader->cells[i].value;
+
+		if (value->data >= old && value->data < old + reader->text_len)
+			value->data = reader->text + (value->data - old);
+	}
+	pfree(old);
 }
 
 static const char *
@@ -432,18 +475,18 @@ void
 delta_reader_again(DeltaReader *reader, DeltaChange *change)
 {
 	DeltaReader again = *reader;
-	DeltaChange decoded;
 	const char *problem;
 
-	again.cursor = change->bytes;
-	again.nread = 0;
-	problem = delta_decode_change(&again, &decoded);
+	if (change->table < 0)
+		return;
+	again.cursor = change->row;
+	problem = decode_row(&again, change);
 	if (problem != NULL)
 		raise_damaged(problem);
 	reader->cells = again.cells;
 	reader->maxcells = again.maxcells;
-	change->keys = decoded.keys;
-	change->cells = decoded.cells;
+	reader->text = again.text;
+	reader->text_max = again.text_max;
 }
 
 bool

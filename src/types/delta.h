@@ -62,7 +62,7 @@ typedef struct DeltaValue
 {
 	DeltaValueKind kind;
 	int			len;
-	const char *data;			/* into the delta; not terminated */
+	const char *data;			/* not terminated */
 } DeltaValue;
 
 /* What a cell does to its column; also their order within a change. */
@@ -113,9 +113,8 @@ typedef struct DeltaChange
 	DeltaValue	intent;			/* INTENT: its name (STRING) */
 	DeltaValue	args;			/* INTENT: JSON object (kind NULL: absent);
 								 * RETRACT_SCOPE: the scope (STRING) */
-	const char *bytes;			/* the change as encoded: names by number, hlc */
-	int			nbytes;			/* and seq as differences; see
-								 * delta_same_change */
+	int			nbytes;			/* as encoded */
+	const char *row;			/* where its table, keys and cells are encoded */
 } DeltaChange;
 
 typedef struct DeltaHeader
@@ -158,6 +157,10 @@ typedef struct DeltaReader
 	Hlc			last_hlc;
 	DeltaCell  *cells;
 	int			maxcells;
+	char	   *text;			/* strings of the change that are stored in a
+								 * shorter form */
+	int			text_len;
+	int			text_max;
 } DeltaReader;
 
 extern void delta_reader_init(DeltaReader *reader, const DeltaData *delta);

@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "port.h"
 #include "types/delta_internal.h"
+#include "types/delta_text.h"
 #include "types/merge_sort.h"
 #include "types/varint.h"
 #include "utils/memutils.h"
@@ -59,7 +60,7 @@ static int	compare_strings(const void *a, const void *b);
 
 static void encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc);
 static char *put_change(char *p, const DeltaChange *change, Hlc *last_hlc);
-static char *put_cells(char *p, const DeltaCell *cells, int ncells);
+static char *put_cells(char *p, const DeltaCell *cells, int ncells, int64 *base);
 static char *put_bytes(char *p, const DeltaValue *value);
 static void append_text(StringInfo buf, const char *data, int len);
 static void append_names(StringInfo buf, const DeltaNames *names, const int *order);
@@ -70,6 +71,7 @@ static void renumber_changes(StringInfo buf, DeltaBuilder *b,
 static bool has_short_numbers(const DeltaBuilder *b);
 static void renumber_in_place(DeltaBuilder *b, const Numbering *numbering);
 static char *renumber_cells(char *p, const Numbering *numbering);
+static char *skip_value(char *p, int kind);
 static uint64 read_varint(char **p);
 static char *skip_varint(char *p);
 static char *skip_bytes(char *p);
@@ -450,6 +452,7 @@ encode_change(StringInfo buf, const DeltaChange *change, Hlc *last_hlc)
 static char *
 put_change(char *p, const DeltaChange *change, Hlc *last_hlc)
 {
+	int64		base = delta_text_base(change->hlc);
 	int			first = change->kind;
 
 	if (change->group != 0)
@@ -472,10 +475,10 @@ put_change(char *p, const DeltaChange *change, Hlc *last_hlc)
 		case DELTA_CHANGE_DELETE:
 		case DELTA_CHANGE_RETRACT:
 			p = varint_put(p, change->table);
-			p = put_cells(p, change->keys, change->nkeys);
+			p = put_cells(p, change->keys, change->nkeys, &base);
 			if (change->kind == DELTA_CHANGE_INSERT ||
 				change->kind == DELTA_CHANGE_UPDATE)
-				p = put_cells(p, change->cells, change->ncells);
+				p = put_cells(p, change->cells, change->ncells, &base);
 			break;
 		case DELTA_CHANGE_RETRACT_SCOPE:
 			p = put_bytes(p, &change->args);
@@ -491,17 +494,28 @@ put_change(char *p, const DeltaChange *change, Hlc *last_hlc)
 }
 
 static char *
-put_cells(char *p, const DeltaCell *cells, int ncells)
+put_cells(char *p, const DeltaCell *cells, int ncells, int64 *base)
 {
 	p = varint_put(p, ncells);
 	for (int i = 0; i < ncells; i++)
 	{
 		const DeltaCell *cell = &cells[i];
+		int			kind = cell->value.kind;
+		char	   *end = NULL;
+		char	   *kind_at;
 
 		p = varint_put(p, cell->column);
-		*p++ = (char) (cell->op << 4 | cell->value.kind);
-		if (cell->value.kind >= DELTA_NUMBER)
+		kind_at = p++;
+		if (kind == DELTA_STRING)
+			end = delta_text_put(p, cell->value.data, cell->value.len, base, &kind);
+		if (end != NULL)
+			p = end;
+		else if (cell->value.kind >= DELTA_NUMBER)
+		{
+			kind = cell->value.kind;
 			p = put_bytes(p, &cell->value);
+		}
+		*kind_at = (char) (cell->op << 4 | kind);
 	}
 	return p;
 }
@@ -657,10 +671,32 @@ renumber_cells(char *p, const Numbering *numbering)
 	{
 		*p = (char) numbering->columns[(unsigned char) *p];
 		p++;
-		if ((*p++ & 0x0F) >= DELTA_NUMBER)
-			p = skip_bytes(p);
+		p = skip_value(p + 1, *p & 0x0F);
 	}
 	return p;
+}
+
+static char *
+skip_value(char *p, int kind)
+{
+	switch (kind)
+	{
+		case DELTA_NULL:
+		case DELTA_FALSE:
+		case DELTA_TRUE:
+			return p;
+		case DELTA_KIND_UUID:
+			return p + UUID_LEN;
+		case DELTA_KIND_TIME:
+			{
+				int			form = (unsigned char) *p;
+
+				p = skip_varint(p + 1);
+				return delta_time_has_digits(form) ? skip_varint(p) : p;
+			}
+		default:
+			return skip_bytes(p);
+	}
 }
 
 static uint64

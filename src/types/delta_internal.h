@@ -30,7 +30,8 @@
  *		a scope: varint length, bytes
  *		an intent: varint length, bytes; then kind byte and value of the arguments
  * A key or a cell: varint column, op << 4 | kind, and where the kind has
- * content varint length and bytes.
+ * content varint length and bytes.  Instead of a string's kind there is one of
+ * those of delta_text.h, with what that says, for all strings that have it.
  *
  *-------------------------------------------------------------------------
  */

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "types/delta_internal.h"
+#include "types/delta_text.h"
 #include "types/merge_sort.h"
 #include "types/varint.h"
 #include "utils/memutils.h"
@@ -51,6 +52,7 @@ static bool check_change(WireChecker *c, const DeltaChange *change);
 static bool check_row(WireChecker *c, const DeltaChange *change);
 static bool check_cell(WireChecker *c, const DeltaChange *change,
 					   const DeltaCell *cell, bool is_key);
+static bool has_shorter_form(const WireChecker *c, const DeltaValue *value);
 static bool check_value(WireChecker *c, const DeltaValue *value);
 static bool check_list(WireChecker *c, const DeltaValue *value);
 static bool check_text(WireChecker *c, const char *data, int len);
@@ -292,7 +294,22 @@ check_cell(WireChecker *c, const DeltaChange *change, const DeltaCell *cell,
 	if (!is_good ||
 		((is_key || change->kind == DELTA_CHANGE_INSERT) && cell->op != DELTA_SET))
 		return malformed(c, "a value does not fit what is done with it");
+	if (kind == DELTA_STRING && has_shorter_form(c, &cell->value))
+		return malformed(c, "a uuid or time is not in its shortest form");
 	return check_value(c, &cell->value);
+}
+
+/* Does a string stand in the bytes as it is, though there is a shorter form? */
+static bool
+has_shorter_form(const WireChecker *c, const DeltaValue *value)
+{
+	char		bytes[DELTA_TEXT_SIZE];
+	int64		base = 0;
+	int			kind;
+
+	return value->data != NULL && value->data >= c->bytes &&
+		value->data < c->reader.end &&
+		delta_text_put(bytes, value->data, value->len, &base, &kind) != NULL;
 }
 
 static bool
