@@ -45,24 +45,50 @@ show '_sync, for the second stamp, by the node' '' '' '<= 24' \
 show '_sync, for the third stamp, by the node' '' '' '<= 24' \
 	"$(run -d run -c "SELECT round((max(bytes) FILTER (WHERE columns = 3) - max(bytes) FILTER (WHERE columns = 2))::numeric, 1) FROM bench.stamped")" bytes
 
-# Deltas on the wire: those above, half of whose bytes are random digits, and real
-# data: flights, all inserts.  Compressed as HTTP does it, and as TOAST does.
-run -d run -v device="$device" <<'SQL'
+# Deltas of 1,000 changes on the wire: those above, and real data, flights, all of
+# them inserts.  Compressed as HTTP does it, and as TOAST does.
+run -d run <<SQL
 CREATE TABLE bench.flight (n serial, at text, delay int, distance int, origin text, destination text);
-\copy bench.flight (at, delay, distance, origin, destination) from pstdin csv header
+\copy bench.flight (at, delay, distance, origin, destination) from '$here/flights.csv' csv header
+CREATE TABLE bench.sample AS SELECT 'bench' AS data, n, json, 1000 AS changes FROM bench.delta;
+INSERT INTO bench.sample
+    SELECT 'flights', (n - 1) / 1000, '{"format": 1, "replica": "$device", "changes": [' || string_agg(jsonb_build_object(
+               'seq', n, 'hlc', replace(at, ' ', 'T') || ':00.000Z/0', 'table', 'flight', 'key', jsonb_build_object('id', md5('flight ' || n)::uuid),
+               'insert', jsonb_build_object('at', at || ':00', 'delay', delay, 'distance', distance, 'origin', origin, 'destination', destination))::text,
+               ',' ORDER BY n) || ']}', count(*)
+    FROM bench.flight GROUP BY 2;
+CREATE TABLE bench.wire AS SELECT data, octet_length(json) AS json, changes, delta_send(json::delta) AS pglz, delta_send(json::delta) AS lz4 FROM bench.sample LIMIT 0;
+ALTER TABLE bench.wire ALTER pglz SET COMPRESSION pglz;
+DO \$\$ BEGIN ALTER TABLE bench.wire ALTER lz4 SET COMPRESSION lz4; EXCEPTION WHEN feature_not_supported THEN NULL; END \$\$;
+INSERT INTO bench.wire SELECT data, octet_length(json), changes, delta_send(json::delta), delta_send(json::delta) FROM bench.sample;
 SQL
-run -d run -c "\\copy bench.flight (at, delay, distance, origin, destination) from '$here/flights.csv' csv header"
-run -d run -v device="$device" <<'SQL'
-CREATE TABLE bench.wire AS
-    SELECT 'bench' AS data, n, json, json::delta AS delta FROM bench.delta
-    UNION ALL
-    SELECT 'flights', (n - 1) / 1000, json, json::delta
-    FROM (SELECT n, '{"format": 1, "replica": "' || :'device' || '", "changes": [' || string_agg(json_build_object(
-              'seq', n, 'hlc', replace(at, ' ', 'T') || ':00.000Z/0', 'table', 'flight', 'key', json_build_object('id', md5('flight ' || n)::uuid),
-              'insert', json_build_object('at', at || ':00', 'delay', delay, 'distance', distance, 'origin', origin, 'destination', destination))::text, ',') OVER w || ']}' AS json
-          FROM bench.flight WINDOW w AS (PARTITION BY (n - 1) / 1000 ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) d
-    WHERE n % 1000 = 1;
-SQL
+
+# gzipped DATA WHAT: bytes of WHAT of all deltas, each compressed by itself
+gzipped()
+{
+	run -d run -c "SELECT encode($2, 'hex') FROM bench.sample WHERE data = '$1'" |
+		perl -MCompress::Zlib -ne 'chomp; $n += length(Compress::Zlib::memGzip(pack("H*", $_))); END { print $n }'
+}
+
+# on_the_wire DATA NAME
+on_the_wire()
+{
+	wire=$(run -d run -F ' ' -c "SELECT sum(json), sum(changes), sum(octet_length(lz4)), sum(pg_column_size(lz4)), sum(pg_column_size(pglz)) FROM bench.wire WHERE data = '$1'")
+	gz=$(gzipped "$1" 'delta_send(json::delta)')
+	json_gz=$(gzipped "$1" "convert_to(json, 'UTF8')")
+	# shellcheck disable=SC2086
+	set -- $wire "$2" "$gz" "$json_gz"
+	part() { awk -v a="$1" -v b="$2" -v f="$3" 'BEGIN { printf f, a / b }'; }
+	show "a change on the wire, $6, JSON" '' '' '' "$(part "$1" "$2" %.0f)" bytes
+	show "a change on the wire, $6, JSON, gzip" JSON "$(part "$8" "$1" %.2f)" '' "$(part "$8" "$2" %.1f)" bytes
+	show "a change on the wire, $6, binary" JSON "$(part "$3" "$1" %.2f)" '<= 0.5' "$(part "$3" "$2" %.1f)" bytes
+	show "a change on the wire, $6, binary, gzip" JSON "$(part "$7" "$1" %.2f)" '<= 0.25' "$(part "$7" "$2" %.1f)" bytes
+	show "a change stored, $6, lz4" JSON "$(part "$4" "$1" %.2f)" '' "$(part "$4" "$2" %.1f)" bytes
+	show "a change stored, $6, pglz" JSON "$(part "$5" "$1" %.2f)" '' "$(part "$5" "$2" %.1f)" bytes
+}
+on_the_wire bench 'half of it random'
+on_the_wire flights 'flights'
+
 # memory: the high-water mark of a new backend that applies one large delta
 megabytes=64
 [ "$QUICK" = no ] || megabytes=16
