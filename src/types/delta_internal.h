@@ -145,6 +145,12 @@ extern void delta_builder_end(DeltaBuilder *b, DeltaChange *change);
 /* A group whose changes are not consecutive, or 0. */
 extern int64 delta_builder_split_group(DeltaBuilder *b);
 
+/* ---- encoding (delta_encode.c) ---- */
+
+/* Append a change; *last_hlc: of the change before. */
+extern void delta_encode_change(StringInfo buf, const DeltaChange *change,
+								Hlc *last_hlc);
+
 extern DeltaData *delta_builder_finish(DeltaBuilder *b, const DeltaHeader *header);
 
 /* ---- decoding; each returns NULL, or what is wrong (a constant) ---- */
