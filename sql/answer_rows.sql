@@ -87,6 +87,13 @@ SELECT * FROM pull(1);
 SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "set": {"title": "seen"}');
 DELETE FROM task WHERE id = 5;
 
+-- a delete that is refused, of a row it may not have: what it had put there before is to go
+CREATE TABLE entry (id int PRIMARY KEY, scope text, body text);
+SELECT sync_enable_table('entry', 'scope', options => '{"mode": "append_only"}');
+INSERT INTO entry VALUES (1, 'b', 'there');
+SELECT * FROM push(2, '"table": "entry", "key": {"id": 1}, "insert": {"scope": "b", "body": "mine"}', false);
+SELECT * FROM push(2, '"table": "entry", "key": {"id": 1}, "delete": true');
+
 -- What a trigger makes of a row that is written for its clock only, is told to all: 3's write loses, but the row
 -- would come back for it from a delete that has not seen it.
 SELECT count(*) FROM pull(3);

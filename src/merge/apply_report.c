@@ -356,7 +356,10 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	int			modes = 0;
 	int			n = 0;
 
-	/* what the device may not pull, it is not told here either */
+	/*
+	 * What the device may not pull, it is not told here either.  It must forget
+	 * the row even if it deleted it: a delete that was refused is undone there.
+	 */
 	work->found[ordinal] = true;
 	scope = scope_of(work, row, values, isnull);
 	if (scope == NULL)
@@ -552,17 +555,17 @@ write_keys(Reread *work, const TouchedRow *row)
 static void
 write_absence(Reread *work, TouchedRow *row)
 {
-	write_removal(work, row, row->scope != NULL && row->was_written ?
-				  DELTA_CHANGE_DELETE : DELTA_CHANGE_RETRACT);
+	if (!row->device_deleted)
+		write_removal(work, row, row->scope != NULL && row->was_written ?
+					  DELTA_CHANGE_DELETE : DELTA_CHANGE_RETRACT);
 }
 
 static void
 write_removal(Reread *work, TouchedRow *row, DeltaChangeKind kind)
 {
 	/* a row that waits for another one is neither gone nor refused */
-	if (row->device_deleted ||
-		(work->state->waiting != NULL &&
-		 hash_search(work->state->waiting, &row->ref, HASH_FIND, NULL) != NULL))
+	if (work->state->waiting != NULL &&
+		hash_search(work->state->waiting, &row->ref, HASH_FIND, NULL) != NULL)
 		return;
 	delta_writer_begin(work->writer, kind, work->table->wire_name, HLC_MIN);
 	write_keys(work, row);

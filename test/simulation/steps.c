@@ -228,7 +228,11 @@ administrate(void)
 		if (call.device != NULL)
 			return;
 		note("new incarnation");
-		must(control, "SELECT sync_new_incarnation()");
+		if (ask(control, 0, "SELECT sync_new_incarnation()") == NULL)
+		{
+			call_failed("new incarnation");
+			return;
+		}
 		sim.node = node_id();
 	}
 }
