@@ -291,6 +291,8 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		SyncColumn *column = &table->columns[table->scope_column];
 
 		/* a default or a trigger may set it: checked again after writing */
+		bool		is_open = column->has_default || table->has_before_insert;
+
 		scope = NULL;
 		if (column->is_key)
 		{
@@ -302,10 +304,14 @@ decide_create(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		{
 			ApplyCell  *cell = &change->cells[i];
 
-			if (cell->column == table->scope_column && !cell->isnull)
+			if (cell->column != table->scope_column)
+				continue;
+			if (cell->isnull)	/* as it stays, whatever the default is */
+				is_open = table->has_before_insert;
+			else
 				scope = value_to_text(column, cell->value);
 		}
-		if (scope == NULL && !column->has_default && !table->has_before_insert)
+		if (scope == NULL && !is_open)
 		{
 			(void) check_scope(state, change, NULL, false);
 			return;

@@ -321,7 +321,7 @@ device_hello(Device *device, long long acked)
 	json_put(device->vector, device->id, json_number(acked));
 }
 
-/* A delete that waits, with others of its group, is done here, but not there: the server tells of the row. */
+/* A delete that waits for others is done here, but not there: the server tells of the row. */
 static bool
 may_wait_to_delete(const Device *device, int table, int k)
 {
@@ -329,7 +329,7 @@ may_wait_to_delete(const Device *device, int table, int k)
 	{
 		const Change *change = device->log[seq];
 
-		if (change->table == table && change->k == k && change->group != 0 && json_get(change->body, "delete") != NULL)
+		if (change->table == table && change->k == k && json_get(change->body, "delete") != NULL)
 			return true;
 	}
 	return false;
