@@ -133,6 +133,7 @@ serve_begin(ServePage *page, const SyncDevice *device, int schema_version,
 {
 	page_init(page, &device->uuid, budget);
 	page->device_class = device->device_class;
+	page->has_waiting = device->nwaiting > 0;
 	page->class_event.node = device->class_node;
 	page->class_event.xid = device->class_xid;
 	set_versions(page, device, schema_version, since);

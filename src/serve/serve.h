@@ -142,6 +142,7 @@ typedef struct ServePage
 	int			npushes;
 	ServePush  *pushes;			/* by (node, xid, first_seq) */
 	RowSet	   *late_rows;		/* of the late ones among these; NULL: none */
+	bool		has_waiting;	/* changes of the device wait */
 	Size		push_bytes;		/* of the deltas read for them */
 
 	int			budget;			/* changes that may still be added */

@@ -920,6 +920,12 @@ serve_found(ServePage *page, LogReader *reader, LogEntry *entry)
 
 	is_new |= is_brought;
 	sent = is_new ? NULL : unknown_columns(page, row, clock);
+
+	/* what waits may be a delete, which the device has done already */
+	if (sent != NULL && page->has_waiting &&
+		waiting_has_row(&page->device, row->row.table_id, row->row.key,
+						row->row.keylen, page->snapshot))
+		is_new = true;
 	if (is_new || (sent != NULL && !is_had))
 		page_add_row(page, row->st, &row->row, row->key, DELTA_CHANGE_INSERT,
 					 clock, row->values, row->isnull, value_columns(row->st));
