@@ -45,14 +45,16 @@
 #define ANUM_JOURNAL_NODE			5
 #define ANUM_JOURNAL_XID			6
 #define ANUM_JOURNAL_IS_TOLD		7
-#define ANUM_JOURNAL_SCHEMA_VERSION	8
-#define ANUM_JOURNAL_RECEIVED_AT	9
-#define ANUM_JOURNAL_ROLE			10
-#define ANUM_JOURNAL_STATUS			11
-#define ANUM_JOURNAL_DELTA			12
-#define ANUM_JOURNAL_OUTCOMES		13
-#define ANUM_JOURNAL_DETAILS		14
-#define NATTS_JOURNAL				14
+#define ANUM_JOURNAL_BEGAN			8
+#define ANUM_JOURNAL_ENDED			9
+#define ANUM_JOURNAL_SCHEMA_VERSION	10
+#define ANUM_JOURNAL_RECEIVED_AT	11
+#define ANUM_JOURNAL_ROLE			12
+#define ANUM_JOURNAL_STATUS			13
+#define ANUM_JOURNAL_DELTA			14
+#define ANUM_JOURNAL_OUTCOMES		15
+#define ANUM_JOURNAL_DETAILS		16
+#define NATTS_JOURNAL				16
 
 /* offline_sync.journal_forgotten */
 #define ANUM_FORGOTTEN_NODE			1
@@ -175,6 +177,8 @@ journal_insert(const JournalRow *row)
 	values[ANUM_JOURNAL_NODE - 1] = Int32GetDatum(row->node);
 	values[ANUM_JOURNAL_XID - 1] = PositionGetDatum(row->xid);
 	values[ANUM_JOURNAL_IS_TOLD - 1] = BoolGetDatum(row->is_told);
+	values[ANUM_JOURNAL_BEGAN - 1] = HlcGetDatum(row->began);
+	values[ANUM_JOURNAL_ENDED - 1] = HlcGetDatum(row->ended);
 	values[ANUM_JOURNAL_SCHEMA_VERSION - 1] = Int32GetDatum(row->schema_version);
 	values[ANUM_JOURNAL_RECEIVED_AT - 1] = TimestampTzGetDatum(row->received_at);
 	values[ANUM_JOURNAL_ROLE - 1] = CStringGetTextDatum(row->role);
@@ -249,6 +253,10 @@ journal_position(HeapTuple tuple, TupleDesc desc)
 												 desc, &isnull));
 	position.is_told = DatumGetBool(heap_getattr(tuple, ANUM_JOURNAL_IS_TOLD,
 												 desc, &isnull));
+	position.began = DatumGetHlc(heap_getattr(tuple, ANUM_JOURNAL_BEGAN,
+											  desc, &isnull));
+	position.ended = DatumGetHlc(heap_getattr(tuple, ANUM_JOURNAL_ENDED,
+											  desc, &isnull));
 	return position;
 }
 
@@ -268,6 +276,8 @@ journal_row(HeapTuple tuple, TupleDesc desc)
 	row->node = DatumGetInt32(values[ANUM_JOURNAL_NODE - 1]);
 	row->xid = DatumGetPosition(values[ANUM_JOURNAL_XID - 1]);
 	row->is_told = DatumGetBool(values[ANUM_JOURNAL_IS_TOLD - 1]);
+	row->began = DatumGetHlc(values[ANUM_JOURNAL_BEGAN - 1]);
+	row->ended = DatumGetHlc(values[ANUM_JOURNAL_ENDED - 1]);
 	row->schema_version = DatumGetInt32(values[ANUM_JOURNAL_SCHEMA_VERSION - 1]);
 	row->received_at = DatumGetTimestampTz(values[ANUM_JOURNAL_RECEIVED_AT - 1]);
 	row->role = TextDatumGetCString(values[ANUM_JOURNAL_ROLE - 1]);

@@ -37,6 +37,8 @@ typedef struct JournalRow
 	Jsonb	   *outcomes;		/* array: changes that did not simply apply */
 	Jsonb	   *details;		/* array for the audit: see views.sql */
 	bool		is_told;		/* the answer told all that it wrote */
+	Hlc			began;			/* between these clocks: the transaction may */
+	Hlc			ended;			/*	have written more */
 	int			schema_version; /* whose names and types the delta uses, even if
 								 * it does not say so */
 } JournalRow;
@@ -49,6 +51,8 @@ typedef struct JournalPosition
 	int32		node;			/* 0: not known */
 	uint64		xid;
 	bool		is_told;
+	Hlc			began;
+	Hlc			ended;
 } JournalPosition;
 
 /* A cell, or a row, for which two concurrent writes met. */

@@ -9,6 +9,8 @@ CREATE TABLE offline_sync.journal (
     node            int         NOT NULL,         -- position
     xid             xid8        NOT NULL,
     is_told         boolean     NOT NULL DEFAULT true, -- the answer told all that was written there
+    began           hlc         NOT NULL DEFAULT '1970-01-01T00:00:00.000Z/0', -- between these clocks:
+    ended           hlc         NOT NULL DEFAULT '1970-01-01T00:00:00.000Z/0', -- the transaction may have written more
     schema_version  int         NOT NULL DEFAULT 0, -- whose names and types the delta uses; 0: the present one
     received_at     timestamptz NOT NULL,
     role            text        NOT NULL,

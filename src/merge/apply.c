@@ -185,7 +185,7 @@ apply_delta(ApplyState *state, ApplyResult *result)
 	journal_new_id(&result->reconciliation);
 	state->reconciliation = &result->reconciliation;
 	result->acked_seq = state->device->acked_seq;
-	result->hlc = sync_clock_now();
+	result->hlc = state->began = sync_clock_now();
 	state->may_defer = sync_pending_timeout > 0;
 	if (apply_guarded(state, result))
 		return;
@@ -826,7 +826,9 @@ apply_record(ApplyState *state, ApplyResult *result, const DeltaData *delta,
 	row.delta = unconstify(DeltaData *, delta);
 	row.outcomes = result->outcomes;
 	row.details = apply_json_array(details);
-	row.is_told = !state->is_untold;
+	row.is_told = !state->is_untold && !apply_side_is_untold(state);
+	row.began = state->began;
+	row.ended = Max(sync_clock_now(), state->last_node_hlc);
 	row.schema_version = apply_stored_version(state);
 	journal_insert(&row);
 }

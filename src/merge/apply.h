@@ -240,6 +240,8 @@ typedef struct OwnPush
 	int64		last_seq;
 	int32		node;
 	uint64		xid;
+	Hlc			began;			/* it wrote between these */
+	Hlc			ended;
 } OwnPush;
 
 /* How a batch accesses a table */
@@ -349,6 +351,8 @@ typedef struct ApplyState
 	bool		is_untold;		/* the answer lacks something that handlers
 								 * wrote */
 
+	Hlc			began;			/* before anything that it writes */
+	Hlc			last_node_hlc;	/* latest stamp that it gave a merged cell */
 	List	   *opened;			/* of OpenTable */
 	Size		noted_bytes;	/* of values that changes met, for the audit */
 	Size		stored_bytes;	/* of outcomes and details that the journal's row
@@ -670,7 +674,8 @@ extern bool apply_row_is_late(ApplyState *state, const RowRef *ref);
 
 /* Take the tags that the device had seen out of the set: of these elements, or of
  * all where items is NULL. */
-extern void apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
+extern void apply_remove_seen_tags(ApplyState *state, ApplyRow *row,
+								   const SyncColumn *column, OrSet *set,
 								   const OrSetItem *items, int nitems);
 
 /* ---- apply_life.c ---- */
@@ -714,6 +719,10 @@ extern void apply_try_insert(ApplyState *state, ApplyRow *row);
 
 /* Watch for what the batch's writes set off.  write_set_watch(NULL, NULL) ends it. */
 extern void apply_watch_side_writes(ApplyState *state);
+
+/* Was a row written that the answer says nothing of? */
+extern bool apply_side_is_untold(const ApplyState *state);
+
 
 /* Did it write the row?  Was it this stamp's write? */
 extern bool apply_is_side_written(const ApplyState *state, const RowRef *ref);

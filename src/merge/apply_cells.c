@@ -258,9 +258,9 @@ merge_orset(ApplyState *state, ApplyChange *change, ApplyRow *row,
 	tag.counter = change->delta.seq;
 
 	if (cell->op == DELTA_SET)
-		apply_remove_seen_tags(state, row, set, NULL, 0);
+		apply_remove_seen_tags(state, row, column, set, NULL, 0);
 	if (cell->op == DELTA_REMOVE)
-		apply_remove_seen_tags(state, row, set, items, nitems);
+		apply_remove_seen_tags(state, row, column, set, items, nitems);
 	if (cell->op == DELTA_SET || cell->op == DELTA_ADD)
 		orset_add_tag_to_all(set, items, nitems, &tag, tag.counter);
 	pfree(items);

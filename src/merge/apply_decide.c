@@ -671,6 +671,7 @@ apply_node_stamp(ApplyState *state, const ApplyRow *row, const ApplyChange *chan
 	Stamp		stamp;
 
 	sync_node_stamp(&stamp, Max(change->hlc, row_clock_max_hlc(row->clock)));
+	state->last_node_hlc = Max(state->last_node_hlc, stamp.hlc);
 	return stamp;
 }
 

@@ -25,6 +25,7 @@ typedef struct SeenTags
 {
 	ApplyState *state;
 	ApplyRow   *row;
+	const Stamp *stamp;			/* of the cell; NULL: none */
 	OrSetTag   *tags;			/* of other devices, sorted */
 	bool	   *is_seen;
 	int			ntags;
@@ -38,16 +39,20 @@ static bool forgotten_is_seen(ApplyState *state);
 static void add_foreign_tags(SeenTags *seen, const OrSetElement *element,
 							 int *max);
 static int	compare_tags(const void *a, const void *b);
+static bool answer_told(ApplyState *state, const Stamp *stamp);
+static const OwnPush *own_push_at(ApplyState *state, const pg_uuid_t *node, uint64 xid,
+								  const OwnPush *last);
 static int	find_own_push(ApplyState *state, uint64 xid);
 static int	compare_own_pushes(const void *a, const void *b);
 static void load_own_pushes(ApplyState *state);
 static void load_late_rows(ApplyState *state);
 
 void
-apply_remove_seen_tags(ApplyState *state, ApplyRow *row, OrSet *set,
-					   const OrSetItem *items, int nitems)
+apply_remove_seen_tags(ApplyState *state, ApplyRow *row, const SyncColumn *column,
+					   OrSet *set, const OrSetItem *items, int nitems)
 {
-	SeenTags	seen = {state, row, NULL, NULL, 0};
+	SeenTags	seen = {state, row, row_clock_get(row->clock, column->column_id),
+	NULL, NULL, 0};
 
 	find_seen_tags(&seen, set, items, nitems);
 	orset_remove_all_seen(set, items, nitems, tag_is_seen, &seen);
@@ -188,8 +193,15 @@ tag_is_seen(const OrSetTag *tag, void *arg)
 		bsearch(tag, seen->tags, seen->ntags, sizeof(OrSetTag), compare_tags);
 	if (found != NULL)
 		return seen->is_seen[found - seen->tags];
-	return seen->row->is_scope_seen &&
-		apply_position_is_seen(state, &tag->replica, tag->counter);
+	if (!seen->row->is_scope_seen)
+		return false;
+	if (vv_covers_counter(state->seen, &tag->replica, tag->counter))
+		return true;
+
+	/* no later than the cell's last write */
+	return seen->stamp != NULL && seen->stamp->xid == tag->counter &&
+		memcmp(&seen->stamp->node, &tag->replica, UUID_LEN) == 0 &&
+		answer_told(state, seen->stamp);
 }
 
 static int
@@ -221,39 +233,57 @@ apply_write_is_seen(ApplyState *state, const Stamp *stamp)
 }
 
 /*
- * The answer to a push told the device what the node
- * wrote there, but not what other devices did in the same transaction.
+ * The answer to a push told the device what the node wrote on its behalf, but not what
+ * else was done in the same transaction: by other devices' pushes, or by SQL before and after.
  */
 bool
 apply_write_is_told(ApplyState *state, const Stamp *stamp)
 {
 	if (memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return true;
-	if (memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0)
-		return apply_position_is_seen(state, &stamp->node, stamp->xid);
-	return vv_covers_counter(state->seen, &stamp->node, stamp->xid);
+	return vv_covers_counter(state->seen, &stamp->node, stamp->xid) ||
+		(memcmp(&stamp->replica, &stamp->node, UUID_LEN) == 0 &&
+		 answer_told(state, stamp));
 }
 
-/*
- * Does the context cover a position?  Directly, or because it is the position of a
- * push of this device whose answer it has applied: the answer told it everything
- * (unless it says that it did not).
- */
+/* Was a node's write made by a push of this device whose answer it has applied, and
+ * which told it everything? */
+static bool
+answer_told(ApplyState *state, const Stamp *stamp)
+{
+	for (const OwnPush *push = own_push_at(state, &stamp->node, stamp->xid, NULL);
+		 push != NULL; push = own_push_at(state, &stamp->node, stamp->xid, push))
+	{
+		if (stamp->hlc > push->began && stamp->hlc <= push->ended)
+			return true;
+	}
+	return false;
+}
+
+/* Does the context cover a position?  Directly, or because a push of this device was
+ * stored there whose answer it has applied. */
 bool
 apply_position_is_seen(ApplyState *state, const pg_uuid_t *node, uint64 xid)
 {
-	if (vv_covers_counter(state->seen, node, xid))
-		return true;
+	return vv_covers_counter(state->seen, node, xid) ||
+		own_push_at(state, node, xid, NULL) != NULL;
+}
+
+/* The first push at a position whose answer was applied and told all, or the next
+ * one; NULL: no more. */
+static const OwnPush *
+own_push_at(ApplyState *state, const pg_uuid_t *node, uint64 xid, const OwnPush *last)
+{
 	if (!state->own_pushes_loaded)
 		load_own_pushes(state);
-	for (int i = find_own_push(state, xid);
+	for (int i = last == NULL ? find_own_push(state, xid) : last - state->own_pushes + 1;
 		 i < state->nown_pushes && state->own_pushes[i].xid == xid; i++)
 	{
 		if (memcmp(sync_node_uuid_by_id(state->own_pushes[i].node), node,
 				   UUID_LEN) == 0)
-			return true;
+			return &state->own_pushes[i];
 	}
-	return false;
+	return NULL;
 }
 
 /* The first push at this xid or a larger one. */
@@ -313,6 +343,8 @@ load_own_pushes(ApplyState *state)
 		state->own_pushes[state->nown_pushes].last_seq = push.last_seq;
 		state->own_pushes[state->nown_pushes].node = push.node;
 		state->own_pushes[state->nown_pushes].xid = push.xid;
+		state->own_pushes[state->nown_pushes].began = push.began;
+		state->own_pushes[state->nown_pushes].ended = push.ended;
 		state->nown_pushes++;
 	}
 	journal_scan_end(scan);

@@ -112,6 +112,28 @@ apply_side_wrote(const ApplyState *state, const ApplyRow *row, const Stamp *stam
 		memcmp(&stamp->replica, state->node, UUID_LEN) == 0;
 }
 
+bool
+apply_side_is_untold(const ApplyState *state)
+{
+	HASH_SEQ_STATUS status;
+	const RowRef *ref;
+
+	if (state->side_writes == NULL)
+		return false;
+	if (state->is_side_full)
+		return true;
+	hash_seq_init(&status, state->side_writes);
+	while ((ref = hash_seq_search(&status)) != NULL)
+	{
+		if (hash_search(state->touched, ref, HASH_FIND, NULL) == NULL)
+		{
+			hash_seq_term(&status);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Between two decisions: rows that were written are read as they are. */
 void
 apply_refresh_rows(ApplyState *state)
