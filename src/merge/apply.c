@@ -240,7 +240,9 @@ apply_begin(ApplyState *state)
 	ctl.hash = apply_row_hash;
 	ctl.match = apply_row_match;
 	ctl.hcxt = state->context;
-	state->touched = hash_create("offline_sync touched rows", 256, &ctl,
+	/* it is looked through from end to end, so a small delta's is small */
+	state->touched = hash_create("offline_sync touched rows",
+								 Min(Max(state->reader.header.nchanges, 16), 256), &ctl,
 								 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
 								 HASH_CONTEXT);
 

@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "offline_sync.h"
 #include "registry/device_row.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -42,6 +43,13 @@
 /* an xid8 column as the number that positions are */
 #define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
 
+/* ---- backend-local state ---- */
+
+static pg_uuid_t last_uuid;		/* the device that was written to last, ... */
+static ItemPointerData last_tid;	/* ... and where its row was put */
+
+static HeapTuple device_fetch_last(Relation rel, const pg_uuid_t *uuid,
+								   Snapshot snapshot);
 static HeapTuple device_fetch(Relation rel, const pg_uuid_t *uuid,
 							  Snapshot snapshot);
 static bool device_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
@@ -129,7 +137,10 @@ device_read(const pg_uuid_t *uuid, bool lock, bool check_caller)
 	return device;
 }
 
-/* A device's row as a snapshot sees it, palloc'd; or NULL. */
+/*
+ * A device's row as a snapshot sees it, palloc'd; or NULL.  Most backends serve one
+ * device, whose row is where this backend left it.
+ */
 static HeapTuple
 device_fetch(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
 {
@@ -137,6 +148,9 @@ device_fetch(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	tuple = device_fetch_last(rel, uuid, snapshot);
+	if (tuple != NULL)
+		return tuple;
 	ScanKeyInit(&key[0], ANUM_DEVICE_DEVICE, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(uuid));
 	scan = systable_beginscan(rel, state_index("device_pkey"), true, snapshot,
@@ -145,6 +159,27 @@ device_fetch(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
+	return tuple;
+}
+
+/* It may be of another device by now, or not visible, or nothing at all. */
+static HeapTuple
+device_fetch_last(Relation rel, const pg_uuid_t *uuid, Snapshot snapshot)
+{
+	TupleTableSlot *slot;
+	HeapTuple	tuple = NULL;
+	bool		isnull;
+
+	if (!ItemPointerIsValid(&last_tid) ||
+		memcmp(uuid, &last_uuid, UUID_LEN) != 0 ||
+		ItemPointerGetBlockNumber(&last_tid) >= RelationGetNumberOfBlocks(rel))
+		return NULL;
+	slot = table_slot_create(rel, NULL);
+	if (table_tuple_fetch_row_version(rel, &last_tid, snapshot, slot) &&
+		memcmp(DatumGetUUIDP(slot_getattr(slot, ANUM_DEVICE_DEVICE, &isnull)),
+			   uuid, UUID_LEN) == 0)
+		tuple = ExecCopySlotHeapTuple(slot);
+	ExecDropSingleTupleTableSlot(slot);
 	return tuple;
 }
 
@@ -387,6 +422,8 @@ device_row_update(SyncDevice *device, DeviceRowChange *change)
 							change->nulls, change->replace);
 	CatalogTupleUpdate(rel, &device->tid, new);
 	device->tid = new->t_self;
+	last_uuid = device->uuid;
+	last_tid = device->tid;
 
 	ExecDropSingleTupleTableSlot(slot);
 	heap_freetuple(new);
