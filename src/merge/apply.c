@@ -723,7 +723,7 @@ run_segments(ApplyState *state, int from, int to)
 	foreach(lc, rows)
 	{
 		state->rows = lfirst(lc);
-		apply_remember_rows(state);
+		apply_remember_rows(state, first, to);
 	}
 }
 

@@ -755,7 +755,7 @@ extern TouchedRow *apply_touch_row(ApplyState *state, const RowRef *ref,
 /* May the device pull this scope?  NULL: no. */
 extern bool apply_may_pull(ApplyState *state, const char *scope);
 
-extern void apply_remember_rows(ApplyState *state);
+extern void apply_remember_rows(ApplyState *state, int first, int last);
 extern void apply_remember_change(ApplyState *state, ApplyChange *change);
 extern void apply_recall_change(ApplyState *state, const ApplyChange *change);
 extern void apply_note_deletions(ApplyState *state);

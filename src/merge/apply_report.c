@@ -43,6 +43,8 @@ typedef struct Reread
 	DeltaWriter *writer;
 } Reread;
 
+static bool is_clean_batch(ApplyState *state, int first, int last);
+static bool is_clean_row(ApplyState *state, const ApplyRow *row);
 static const TableVersion *version_of(ApplyState *state, const SyncTable *table);
 static bool needs_reread(ApplyState *state, const TouchedRow *row);
 static void reread_table(Reread *work);
@@ -69,17 +71,22 @@ static void append_ignored(StringInfo buf, List *ignored);
 
 /* A batch succeeded: keep of its rows what the answer needs. */
 void
-apply_remember_rows(ApplyState *state)
+apply_remember_rows(ApplyState *state, int first, int last)
 {
 	HASH_SEQ_STATUS status;
 	ApplyRow   *row;
+	bool		is_clean = is_clean_batch(state, first, last);
 
 	hash_seq_init(&status, state->rows);
 	while ((row = hash_seq_search(&status)) != NULL)
 	{
-		TouchedRow *touched = apply_touch_row(state, &row->ref, row->table, row->key);
-		MemoryContext oldcontext = MemoryContextSwitchTo(state->context);
+		TouchedRow *touched;
+		MemoryContext oldcontext;
 
+		if (is_clean && is_clean_row(state, row))
+			continue;
+		touched = apply_touch_row(state, &row->ref, row->table, row->key);
+		oldcontext = MemoryContextSwitchTo(state->context);
 		if (row->was_inserted)
 		{
 			/* what earlier batches were told was about another row of this key */
@@ -105,6 +112,38 @@ apply_remember_rows(ApplyState *state)
 			touched->scope = row->scope[0] == '\0' ? "" : pstrdup(row->scope);
 		MemoryContextSwitchTo(oldcontext);
 	}
+}
+
+/* Is it the whole delta, which nothing but its rows' own values can ask about again? */
+static bool
+is_clean_batch(ApplyState *state, int first, int last)
+{
+	if (first > 0 || last < state->nchanges || state->has_intents ||
+		state->waiting != NULL || state->any_triggers || state->any_versions ||
+		state->side_writes != NULL || hash_get_num_entries(state->touched) > 0)
+		return false;
+	for (int i = first; i < last; i++)
+	{
+		if (state->changes[i].outcome == OUTCOME_REJECTED ||
+			state->changes[i].outcome == OUTCOME_DEFERRED)
+			return false;
+	}
+	return true;
+}
+
+/* A row that was written as the device sent it needs no correction, as needs_reread()
+ * would say, and no entry in the log. */
+static bool
+is_clean_row(ApplyState *state, const ApplyRow *row)
+{
+	const SyncTable *table = row->table;
+
+	return row->was_written && (row->exists || row->is_gone) &&
+		!row->check_presence && !row->is_news && bms_is_empty(row->force) &&
+		!table->has_generated &&
+		!(row->was_inserted &&
+		  (table->has_defaults || table->has_counters_or_sets)) &&
+		apply_may_pull(state, row->scope);
 }
 
 /*
