@@ -24,6 +24,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
+#include "utils/datetime.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -38,6 +39,7 @@
 static bool is_utc(pg_tz *zone);
 static void set_mode(const char *name, const char *value);
 static Datum call_input(SyncColumn *column, char *str);
+static bool read_timestamp(const char *str, int len, TimestampTz *result);
 static char *value_string(const SyncColumn *column, const DeltaValue *value);
 static bool plain_text(const SyncColumn *column, Datum value, DeltaValue *result);
 static char *orset_to_json(Datum value);
@@ -228,7 +230,68 @@ value_from_delta(SyncColumn *column, const DeltaValue *value, bool *isnull)
 			return UUIDPGetDatum(uuid);
 		pfree(uuid);
 	}
+	if (value->kind == DELTA_STRING && column->type == TIMESTAMPTZOID &&
+		column->typmod < 0)
+	{
+		TimestampTz timestamp;
+
+		/* so does this */
+		if (read_timestamp(value->data, value->len, &timestamp))
+			return TimestampTzGetDatum(timestamp);
+	}
 	return call_input(column, value_string(column, value));
+}
+
+/*
+ * A timestamp with time zone as it is served: 2026-11-20 10:00:00.123+00.  False: its
+ * input function may know better.
+ */
+static bool
+read_timestamp(const char *str, int len, TimestampTz *result)
+{
+	static const char form[] = "0000-00-00 00:00:00";
+	int			field[6] = {0};
+	int			n = 0;
+	int			fraction = 0;
+	int			unit = USECS_PER_SEC;
+	int			pos;
+
+	if (len < (int) strlen(form) + 3)
+		return false;
+	for (pos = 0; form[pos] != '\0'; pos++)
+	{
+		if (form[pos] != '0')
+		{
+			if (str[pos] != form[pos])
+				return false;
+			n++;
+		}
+		else if (str[pos] < '0' || str[pos] > '9')
+			return false;
+		else
+			field[n] = field[n] * 10 + (str[pos] - '0');
+	}
+	if (str[pos] == '.')
+	{
+		for (pos++; pos < len && str[pos] >= '0' && str[pos] <= '9'; pos++)
+		{
+			unit /= 10;
+			if (unit == 0)
+				return false;	/* more digits are rounded */
+			fraction += (str[pos] - '0') * unit;
+		}
+	}
+	if (str[pos - 1] == '.' || len - pos != 3 || memcmp(str + pos, "+00", 3) != 0 ||
+		field[0] < 1 || field[1] < 1 || field[1] > MONTHS_PER_YEAR ||
+		field[2] < 1 || field[2] > day_tab[isleap(field[0])][field[1] - 1] ||
+		field[3] >= HOURS_PER_DAY || field[4] >= MINS_PER_HOUR ||
+		field[5] >= SECS_PER_MINUTE)
+		return false;
+	*result = (date2j(field[0], field[1], field[2]) - POSTGRES_EPOCH_JDATE) *
+		USECS_PER_DAY +
+		((field[3] * MINS_PER_HOUR + field[4]) * SECS_PER_MINUTE + field[5]) *
+		USECS_PER_SEC + fraction;
+	return true;
 }
 
 /* The column type's input function, with its typmod. */
