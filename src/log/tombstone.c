@@ -73,18 +73,21 @@ static void set_key(PendingTombstone *op, int32 table_id, const char *key, int k
 static int	compare_operations(const void *a, const void *b);
 static bool is_held_back(const PendingLevel *level, const PendingTombstone *op);
 static void write_operation(StateWriter *writer, TombstoneProbe *probe,
-							const PendingTombstone *op, int32 node, uint64 xid);
+							const PendingTombstone *op, bool is_stored,
+							int32 node, uint64 xid);
+static bool *find_stored(TombstoneProbe *probe, const PendingTombstone *ops,
+						 int nops);
 static RowClock *delete_stored(TombstoneProbe *probe, const PendingTombstone *op);
 static bool any_pending(const PendingLevel *level);
-static bool are_dense(const TombstoneProbe *probe, int nkeys);
-static bool are_ascending(int nkeys, const char *const *keys, const int *keylens);
+static bool may_walk(const TombstoneProbe *probe, int nkeys,
+					 const char *const *keys, const int *keylens);
 static int	compare_keys(const char *a, int alen, const char *b, int blen);
 static void probe_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 						 const char *const *keys, const int *keylens,
 						 Tombstone *result);
 static void walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 						const char *const *keys, const int *keylens,
-						Tombstone *result);
+						Tombstone *result, bool *is_found);
 static void add_stored(TombstoneProbe *probe, Tombstone *result);
 static void fetch_pending(const PendingLevel *level, const PendingTombstone *key,
 						  Tombstone *result);
@@ -222,12 +225,14 @@ tombstone_write(PendingLevel *level, int32 node, uint64 xid,
 	StateWriter *writer = state_writer_begin("tombstone");
 	int			nheld = 0;
 	TombstoneProbe probe;
+	bool	   *is_stored;
 	int			i;
 
 	*held = palloc(level->ntombstones * sizeof(PendingTombstone));
 	merge_sort(level->tombstones, level->ntombstones, sizeof(PendingTombstone),
 		  compare_operations);
 	probe_begin(&probe, state_writer_relation(writer), GetLatestSnapshot());
+	is_stored = find_stored(&probe, level->tombstones, level->ntombstones);
 	for (i = 0; i < level->ntombstones; i++)
 	{
 		PendingTombstone *op = &level->tombstones[i];
@@ -236,11 +241,47 @@ tombstone_write(PendingLevel *level, int32 node, uint64 xid,
 		if (is_held_back(level, op))
 			(*held)[nheld++] = *op;
 		else
-			write_operation(writer, &probe, op, node, xid);
+			write_operation(writer, &probe, op, is_stored[i], node, xid);
 	}
+	pfree(is_stored);
 	probe_end(&probe);
 	state_writer_end(writer);
 	return nheld;
+}
+
+/*
+ * For which of these sorted operations may something be stored?  Where that takes less
+ * than to look for each, the index is walked along those of each table.
+ */
+static bool *
+find_stored(TombstoneProbe *probe, const PendingTombstone *ops, int nops)
+{
+	bool	   *result = palloc(nops * sizeof(bool));
+	const char **keys = palloc(nops * sizeof(char *));
+	int		   *lens = palloc(nops * sizeof(int));
+	bool		has_walked = false;
+	int			end;
+
+	memset(result, true, nops * sizeof(bool));
+	for (int first = 0; first < nops; first = end)
+	{
+		for (end = first; end < nops && ops[end].table_id == ops[first].table_id; end++)
+		{
+			keys[end] = VARDATA(ops[end].key);
+			lens[end] = VARSIZE(ops[end].key) - VARHDRSZ;
+		}
+		if (!may_walk(probe, end - first, keys + first, lens + first))
+			continue;
+		memset(result + first, false, (end - first) * sizeof(bool));
+		walk_stored(probe, ops[first].table_id, end - first, keys + first,
+					lens + first, NULL, result + first);
+		has_walked = true;
+	}
+	if (has_walked)
+		probe_renew(probe, GetLatestSnapshot());
+	pfree(keys);
+	pfree(lens);
+	return result;
 }
 
 static int
@@ -272,9 +313,10 @@ is_held_back(const PendingLevel *level, const PendingTombstone *op)
 
 static void
 write_operation(StateWriter *writer, TombstoneProbe *probe,
-				const PendingTombstone *op, int32 node, uint64 xid)
+				const PendingTombstone *op, bool is_stored, int32 node,
+				uint64 xid)
 {
-	RowClock   *older = delete_stored(probe, op);
+	RowClock   *older = is_stored ? delete_stored(probe, op) : NULL;
 	RowClockData *clock = op->clock;
 	Datum		values[Natts_tombstone];
 	bool		nulls[Natts_tombstone] = {false};
@@ -360,9 +402,8 @@ tombstone_fetch(int32 table_id, int nkeys, const char *const *keys,
 	memset(result, 0, nkeys * sizeof(Tombstone));
 	rel = state_open("tombstone", AccessShareLock);
 	probe_begin(&probe, rel, snapshot);
-	if (nkeys >= WALK_MIN_KEYS && are_dense(&probe, nkeys) &&
-		are_ascending(nkeys, keys, keylens))
-		walk_stored(&probe, table_id, nkeys, keys, keylens, result);
+	if (may_walk(&probe, nkeys, keys, keylens))
+		walk_stored(&probe, table_id, nkeys, keys, keylens, result, NULL);
 	else
 		probe_stored(&probe, table_id, nkeys, keys, keylens, result);
 	probe_end(&probe);
@@ -395,16 +436,15 @@ any_pending(const PendingLevel *level)
 	return false;
 }
 
-/* Are there so many keys that most of the index's pages hold several of them? */
+/* Are there so many keys that most of the index's pages hold several of them, and in
+ * order? */
 static bool
-are_dense(const TombstoneProbe *probe, int nkeys)
+may_walk(const TombstoneProbe *probe, int nkeys, const char *const *keys,
+		 const int *keylens)
 {
-	return RelationGetNumberOfBlocks(probe->index) <= nkeys / WALK_MIN_DENSITY;
-}
-
-static bool
-are_ascending(int nkeys, const char *const *keys, const int *keylens)
-{
+	if (nkeys < WALK_MIN_KEYS ||
+		RelationGetNumberOfBlocks(probe->index) > nkeys / WALK_MIN_DENSITY)
+		return false;
 	for (int i = 1; i < nkeys; i++)
 	{
 		if (compare_keys(keys[i - 1], keylens[i - 1], keys[i], keylens[i]) >= 0)
@@ -438,11 +478,14 @@ probe_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 	}
 }
 
-/* The index's order and that of the keys, merged.  Of the table's rows only those are
- * looked at that a key was found for. */
+/*
+ * The index's order and that of the keys, merged.  Of the table's rows only those are
+ * looked at that a key was found for; where result is NULL none, but the key is noted.
+ */
 static void
 walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
-			const char *const *keys, const int *keylens, Tombstone *result)
+			const char *const *keys, const int *keylens, Tombstone *result,
+			bool *is_found)
 {
 	bytea	   *first = (bytea *) cstring_to_text_with_len(keys[0], keylens[0]);
 	bytea	   *last = (bytea *) cstring_to_text_with_len(keys[nkeys - 1],
@@ -467,7 +510,9 @@ walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 			pfree(stored);
 		if (i == nkeys)
 			break;
-		if (order == 0 && index_fetch_heap(probe->scan, probe->slot))
+		if (order == 0 && result == NULL)
+			is_found[i] = true;
+		else if (order == 0 && index_fetch_heap(probe->scan, probe->slot))
 			add_stored(probe, &result[i]);
 	}
 	pfree(first);
