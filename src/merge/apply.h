@@ -103,6 +103,7 @@ typedef struct ApplyChange
 	SyncTable  *table;
 	Datum	   *key;
 	RowRef		ref;
+	struct ApplyRow *row;		/* of the batch that reads rows last */
 	int			ncells;
 	ApplyCell  *cells;
 	ApplyIntent *intent;		/* NULL: it is about a row, or not known */

@@ -68,7 +68,7 @@ apply_decide(ApplyState *state, int first, int last)
 		CHECK_FOR_INTERRUPTS();
 		if (change->is_refused)
 			continue;
-		row = apply_find_row(state, &change->ref);
+		row = change->row;
 		if (must_write_before(state, change, row))
 		{
 			/* users' triggers run under the caller's settings */

@@ -297,6 +297,7 @@ make_row(ApplyState *state, ApplyChange *change)
 	for (int i = 0; i < change->ncells; i++)
 		row->written = bms_add_member(row->written, change->cells[i].column);
 	row->ninserts += change->delta.kind == DELTA_CHANGE_INSERT ? 1 : 0;
+	change->row = row;
 	return row;
 }
 
