@@ -153,6 +153,8 @@ is_clean_row(ApplyState *state, const ApplyRow *row)
 void
 apply_note_deletions(ApplyState *state)
 {
+	if (hash_get_num_entries(state->touched) == 0)
+		return;
 	for (int i = 0; i < state->nchanges; i++)
 	{
 		ApplyChange *change = &state->changes[i];
