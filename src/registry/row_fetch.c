@@ -17,6 +17,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_namespace.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -29,7 +30,7 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
-static bool is_plain(SyncTable *t, Relation rel);
+static bool is_plain(SyncTable *t, Relation rel, Bitmapset *columns);
 static void check_readable(SyncTable *t, Relation rel, Bitmapset *columns);
 static void fetch_directly(SyncTable *t, Relation rel, Bitmapset *columns,
 						   int nrows, const Datum *keys,
@@ -48,7 +49,7 @@ row_fetch(SyncTable *t, Bitmapset *columns, RowFetchLock lock,
 	{
 		Relation	rel = table_open(t->relid, AccessShareLock);
 
-		if (is_plain(t, rel))
+		if (is_plain(t, rel, columns))
 		{
 			fetch_directly(t, rel, columns, nrows, keys, callback, arg);
 			table_close(rel, NoLock);
@@ -61,8 +62,15 @@ row_fetch(SyncTable *t, Bitmapset *columns, RowFetchLock lock,
 
 /* Would a statement do no more than look the keys up? */
 static bool
-is_plain(SyncTable *t, Relation rel)
+is_plain(SyncTable *t, Relation rel, Bitmapset *columns)
 {
+	/* a statement computes what tuples do not have */
+	if (t->has_generated)
+	{
+		for (int i = -1; (i = bms_next_member(columns, i)) >= 0;)
+			if (t->columns[i].is_virtual)
+				return false;
+	}
 	if (rel->rd_rel->relkind != RELKIND_RELATION || t->key_deferrable ||
 		ExecutorCheckPerms_hook != NULL ||
 		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||

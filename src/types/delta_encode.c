@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "types/delta_internal.h"
 #include "types/delta_text.h"
 #include "types/merge_sort.h"
