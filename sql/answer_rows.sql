@@ -87,6 +87,14 @@ SELECT * FROM pull(1);
 SELECT * FROM push(1, '"table": "task", "key": {"id": 5}, "set": {"title": "seen"}');
 DELETE FROM task WHERE id = 5;
 
+-- the same where it moves the row on in that push
+SELECT sync_grant_scope(device(1), 'e', push => true, pull => false);
+SELECT * FROM push(1, '"table": "task", "key": {"id": 6}, "insert": {"team": 1, "scope": "e"}');
+SELECT sync_grant_scope(device(1), 'e');
+SELECT * FROM push(1, '"table": "task", "key": {"id": 6}, "set": {"scope": "c"}');
+DELETE FROM task WHERE id = 6;
+SELECT count(*) FROM pull(1);
+
 -- a delete that is refused, of a row it may not have: what it had put there before is to go
 CREATE TABLE entry (id int PRIMARY KEY, scope text, body text);
 SELECT sync_enable_table('entry', 'scope', options => '{"mode": "append_only"}');

@@ -672,6 +672,12 @@ extern bool apply_write_is_told(ApplyState *state, const Stamp *stamp);
 extern bool apply_position_is_seen(ApplyState *state, const pg_uuid_t *node,
 								   uint64 xid);
 extern bool apply_row_is_late(ApplyState *state, const RowRef *ref);
+extern bool apply_grant_is_seen(ApplyState *state, const SyncDeviceScope *scope);
+
+/* It put a row into a scope: was it granted that by then, or has it pulled since?
+ * Else it was told to forget the row. */
+extern bool apply_kept_own_row(ApplyState *state, const SyncDeviceScope *scope,
+							   const Stamp *stamp);
 
 /* Take the tags that the device had seen out of the set: of these elements, or of
  * all where items is NULL. */

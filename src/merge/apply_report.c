@@ -53,8 +53,6 @@ static void row_reread(void *arg, int ordinal, Datum clock, bool clock_isnull,
 static bool has_room(ApplyState *state);
 static bool is_known_row(ApplyState *state, const TouchedRow *row,
 						 const RowClock *clock, const SyncDeviceScope *scope);
-static bool grant_is_seen(ApplyState *state, const SyncDeviceScope *scope);
-static bool is_granted_before(const SyncDeviceScope *scope, const Stamp *stamp);
 static SyncDeviceScope *scope_of(Reread *work, const TouchedRow *row,
 								 Datum *values, bool *isnull);
 static SyncDeviceScope *pulled_scope(ApplyState *state, const char *scope);
@@ -485,23 +483,8 @@ is_known_row(ApplyState *state, const TouchedRow *row, const RowClock *clock,
 	if (stamp != NULL && !vv_covers_counter(state->seen, &stamp->node, stamp->xid) &&
 		memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0)
 		return (row->was_inserted || !apply_row_is_late(state, &row->ref)) &&
-			(is_granted_before(scope, stamp) || grant_is_seen(state, scope));
-	return grant_is_seen(state, scope);
-}
-
-static bool
-grant_is_seen(ApplyState *state, const SyncDeviceScope *scope)
-{
-	return apply_position_is_seen(state, sync_node_uuid_by_id(scope->granted_node),
-								  scope->granted_xid);
-}
-
-/* False where that cannot be told: the row is then told whole for nothing. */
-static bool
-is_granted_before(const SyncDeviceScope *scope, const Stamp *stamp)
-{
-	return scope->granted_xid < stamp->xid &&
-		memcmp(sync_node_uuid_by_id(scope->granted_node), &stamp->node, UUID_LEN) == 0;
+			apply_kept_own_row(state, scope, stamp);
+	return apply_grant_is_seen(state, scope);
 }
 
 /* The row's scope, if the device may pull that; or NULL */

@@ -581,6 +581,8 @@ read_tombstones(TableRows *work)
 			/* what it moved away itself it has dropped, too */
 			row->is_news = row->exists &&
 				(!row->is_scope_seen || scope == NULL || !scope->can_pull ||
+				 (stamp != NULL && memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 &&
+				  !apply_kept_own_row(state, scope, stamp)) ||
 				 (stamp != NULL && !apply_write_is_told(state, stamp)));
 		}
 	}

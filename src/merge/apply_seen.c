@@ -396,3 +396,20 @@ load_late_rows(ApplyState *state)
 	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(oldcontext);
 }
+
+bool
+apply_grant_is_seen(ApplyState *state, const SyncDeviceScope *scope)
+{
+	return apply_position_is_seen(state, sync_node_uuid_by_id(scope->granted_node),
+								  scope->granted_xid);
+}
+
+/* False where that cannot be told: the row is then told whole for nothing. */
+bool
+apply_kept_own_row(ApplyState *state, const SyncDeviceScope *scope, const Stamp *stamp)
+{
+	if (scope->granted_xid < stamp->xid &&
+		memcmp(sync_node_uuid_by_id(scope->granted_node), &stamp->node, UUID_LEN) == 0)
+		return true;
+	return apply_grant_is_seen(state, scope);
+}
