@@ -288,8 +288,12 @@ BEGIN
         FOR change IN SELECT jsonb_array_elements(answer#>'{corrections,changes}') LOOP
             PERFORM device.take_change(me, change);
         END LOOP;
+        -- Rows that come page by page may have been read before this push was there: it
+        -- does not count as told until they are all here.
         UPDATE device.replica r
-            SET vector = device.vector_set(vector, r.device, greatest(device.vector_get(vector, r.device), up_to)),
+            SET vector = CASE WHEN resume IS NULL
+                         THEN device.vector_set(vector, r.device, greatest(device.vector_get(vector, r.device), up_to))
+                         ELSE vector END,
                 node_hlc = device.hlc_greatest(node_hlc, answer->>'hlc')
             WHERE r.device = me;
     WHEN 'gap' THEN

@@ -105,7 +105,7 @@ sub take_answer
 		{
 			my $c = shift @{ $self->{outbox} };
 			$self->_fold($c);
-			$self->{vector}{ $self->{uuid} } = $c->{seq};
+			$self->{vector}{ $self->{uuid} } = $c->{seq} unless defined $self->{resume};
 		}
 		$self->_take($_) for @{ ($answer->{corrections} || {})->{changes} || [] };
 		$self->{hlc} = $answer->{hlc};

@@ -422,8 +422,11 @@ device_answer(Device *device, long long first, long long last, Rows *answer)
 	for (int i = 0; corrections != NULL && i < corrections->n; i++)
 		take_change(device, corrections->items[i]);
 	device->settled = device->answered = last;
-	device->vector = json_copy(device->vector);
-	json_put(device->vector, device->id, json_number(last));
+	if (device->resume == NULL)
+	{
+		device->vector = json_copy(device->vector);
+		json_put(device->vector, device->id, json_number(last));
+	}
 	receive_hlc(device, VALUE(answer, 0, 4));
 }
 
