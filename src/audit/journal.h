@@ -38,9 +38,9 @@ typedef struct JournalRow
 	Jsonb	   *details;		/* array for the audit: see views.sql */
 	bool		is_told;		/* the answer told all that it wrote */
 	Hlc			began;			/* between these clocks: the transaction may */
-	Hlc			ended;			/*	have written more */
-	int			schema_version; /* whose names and types the delta uses, even if
-								 * it does not say so */
+	Hlc			ended;			/* have written more */
+	int			schema_version; /* whose names and types the delta uses, even
+								 * if it does not say so */
 } JournalRow;
 
 /* Where the changes first_seq .. last_seq of a device were stored. */

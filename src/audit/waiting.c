@@ -100,7 +100,8 @@ static int	maxnoted_rows = 0;
 
 #define MAX_UNWATCHED	64
 
-static int32 unwatched_tables[MAX_UNWATCHED];	/* ids: nothing waits for their rows */
+static int32 unwatched_tables[MAX_UNWATCHED];	/* ids: nothing waits for
+												 * their rows */
 static int	nunwatched = 0;
 static uint64 times_forgotten = 0;
 static Oid	waiting_relid = InvalidOid;

@@ -218,7 +218,8 @@ captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 		if (!isnull)
 		{
 			text = column->type == UUIDOID ? uuid_text(DatumGetUUIDP(value)) :
-				OutputFunctionCall(&column->output, value);
+			OutputFunctionCall(&column->output, value);
+
 			if (strlen(text) > MAX_IMAGE_SIZE - size)
 			{
 				pfree(text);

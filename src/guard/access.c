@@ -60,11 +60,11 @@ static AccessLevel parse_level(const char *name);
 static Oid	extension_schema(Oid extension);
 static List *extension_members(Oid extension, Oid class);
 static bool function_is_of_level(Form_pg_proc proc, AccessLevel level);
-static void add_function(GrantStmt * stmt, Oid schema, Oid oid, AccessLevel level);
-static void add_view(GrantStmt * stmt, Oid schema, Oid oid);
-static GrantStmt * make_statement(bool is_grant, ObjectType type,
-								  const char *privilege, Oid role);
-static void run_statement(GrantStmt * stmt);
+static void add_function(GrantStmt *stmt, Oid schema, Oid oid, AccessLevel level);
+static void add_view(GrantStmt *stmt, Oid schema, Oid oid);
+static GrantStmt *make_statement(bool is_grant, ObjectType type,
+								 const char *privilege, Oid role);
+static void run_statement(GrantStmt *stmt);
 
 PG_FUNCTION_INFO_V1(sync_grant_access);
 PG_FUNCTION_INFO_V1(sync_revoke_access);
@@ -228,7 +228,7 @@ function_is_of_level(Form_pg_proc proc, AccessLevel level)
 }
 
 static void
-add_function(GrantStmt * stmt, Oid schema, Oid oid, AccessLevel level)
+add_function(GrantStmt *stmt, Oid schema, Oid oid, AccessLevel level)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
 	Form_pg_proc proc;
@@ -251,7 +251,7 @@ add_function(GrantStmt * stmt, Oid schema, Oid oid, AccessLevel level)
 }
 
 static void
-add_view(GrantStmt * stmt, Oid schema, Oid oid)
+add_view(GrantStmt *stmt, Oid schema, Oid oid)
 {
 	if (get_rel_relkind(oid) != RELKIND_VIEW || get_rel_namespace(oid) != schema)
 		return;
@@ -281,7 +281,7 @@ make_statement(bool is_grant, ObjectType type, const char *privilege, Oid role)
 }
 
 static void
-run_statement(GrantStmt * stmt)
+run_statement(GrantStmt *stmt)
 {
 	if (stmt->objects == NIL)
 		return;

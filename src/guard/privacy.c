@@ -109,9 +109,9 @@ static const char *const purge_conflicts =
 /* Answers to submitted deltas that have rows of the table: the device is told its rows
  * by its next pull, as after any lost answer. */
 static const char *const purge_answers =
-	"DELETE FROM offline_sync.queue q WHERE q.state = 'answered' AND EXISTS ("
-	" SELECT FROM unnest(ARRAY[q.corrections, q.delta]) AS x, %s.delta_changes(x) AS c"
-	" WHERE c.table_name = $1)";
+"DELETE FROM offline_sync.queue q WHERE q.state = 'answered' AND EXISTS ("
+" SELECT FROM unnest(ARRAY[q.corrections, q.delta]) AS x, %s.delta_changes(x) AS c"
+" WHERE c.table_name = $1)";
 
 /* $3: the changes whose values go */
 static const char *const purge_journal =

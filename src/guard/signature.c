@@ -104,7 +104,7 @@ set_problem(SealProblem *problem, const char *reason, int sqlstate,
 static bool
 decode_signature(const char *text, unsigned char *signature)
 {
-	const char *digits = text + SIGNATURE_PREFIX_SIZE;
+	const char *digits = text +SIGNATURE_PREFIX_SIZE;
 	int			len = strlen(digits);
 	bool		is_hex = len == 2 * SIGNATURE_SIZE;
 	uint32		bits = 0;

@@ -213,7 +213,7 @@ change_log_write(PendingLevel *level, int32 node, uint64 xid, int32 part)
 	int			i;
 
 	merge_sort(level->entries, level->nentries, sizeof(PendingEntry),
-		  compare_entries);
+			   compare_entries);
 	values[Anum_change_log_node - 1] = Int32GetDatum(node);
 	values[Anum_change_log_xid - 1] = UInt64GetDatum(xid);
 	values[Anum_change_log_part - 1] = Int32GetDatum(part);

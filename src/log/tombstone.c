@@ -230,7 +230,7 @@ tombstone_write(PendingLevel *level, int32 node, uint64 xid,
 
 	*held = palloc(level->ntombstones * sizeof(PendingTombstone));
 	merge_sort(level->tombstones, level->ntombstones, sizeof(PendingTombstone),
-		  compare_operations);
+			   compare_operations);
 	probe_begin(&probe, state_writer_relation(writer), GetLatestSnapshot());
 	is_stored = find_stored(&probe, level->tombstones, level->ntombstones);
 	for (i = 0; i < level->ntombstones; i++)

@@ -167,7 +167,8 @@ typedef struct ApplyRow
 	bool		exists;			/* in the table, as of the last write */
 	ItemPointerData tid;		/* where, if the table is accessed directly */
 	Bitmapset  *columns;		/* those that were read; shared */
-	bool		is_side_written;	/* what this apply's writes set off wrote it */
+	bool		is_side_written;	/* what this apply's writes set off wrote
+									 * it */
 	bool		is_stale;		/* ... since its clock was read, ... */
 	bool		is_to_reread;	/* ... since it was read */
 	bool		is_alive;		/* after the decisions so far */
@@ -314,14 +315,15 @@ typedef struct ApplyState
 	bool		is_guest;		/* in a statement, or with the rights, of
 								 * somebody else: errors decide nothing */
 	bool		is_disturbed;	/* such an error was not about the content */
-	bool		is_queued;		/* submitted earlier: its rate was looked at then */
+	bool		is_queued;		/* submitted earlier: its rate was looked at
+								 * then */
 	bool		has_unchecked;	/* the transaction has violated constraints
 								 * before, that are checked at commit */
 	bool		has_retried;	/* all that waits of the device, once */
 	int			nnoted;			/* rows noted when that was done */
 	bool		others_wrote;	/* ... and some of it wrote rows */
-	HTAB	   *waiting;		/* RowRef: rows with changes of the device that
-								 * wait; NULL: none */
+	HTAB	   *waiting;		/* RowRef: rows with changes of the device
+								 * that wait; NULL: none */
 
 	/* batch */
 	uint64		known_to;		/* tombstones were read after all that this
@@ -356,8 +358,8 @@ typedef struct ApplyState
 	Hlc			last_node_hlc;	/* latest stamp that it gave a merged cell */
 	List	   *opened;			/* of OpenTable */
 	Size		noted_bytes;	/* of values that changes met, for the audit */
-	Size		stored_bytes;	/* of outcomes and details that the journal's row
-								 * has already */
+	Size		stored_bytes;	/* of outcomes and details that the journal's
+								 * row has already */
 
 	/* what writes set off */
 	HTAB	   *side_writes;	/* RowRef: rows written by it; NULL: none */

@@ -38,7 +38,7 @@ static void tally_merged(ApplyState *state, ApplyRow *row, ApplyCell *cell,
 
 void
 apply_merge_cells(ApplyState *state, ApplyChange *change, ApplyRow *row,
-			CellTally *tally)
+				  CellTally *tally)
 {
 	/* a change that moves the row is decided where it found it */
 	row->rule_scope = row->scope;

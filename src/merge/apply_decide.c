@@ -233,8 +233,8 @@ note_row_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row,
 		}
 	}
 	apply_add_conflict(state, change, row, -1,
-				 incoming_won ? CELL_INCOMING : CELL_CURRENT, latest, NULL,
-				 incoming.len > 0 ? incoming.data : NULL);
+					   incoming_won ? CELL_INCOMING : CELL_CURRENT, latest, NULL,
+					   incoming.len > 0 ? incoming.data : NULL);
 }
 
 /* The row as it was when it was deleted, as if it had not been. */
@@ -457,7 +457,7 @@ decide_delete(ApplyState *state, ApplyChange *change, ApplyRow *row)
 {
 	Stamp		stamp = apply_device_stamp(state, change);
 	const Stamp *latest = row->clock->nfloor == 0 ? NULL :
-		&row->clock->floor[row->clock->nfloor - 1];
+	&row->clock->floor[row->clock->nfloor - 1];
 
 	/* deleted by this very push already: its tombstone stays as it is */
 	if (!row->is_alive && latest != NULL && latest->xid == stamp.xid &&
@@ -730,8 +730,8 @@ note_previous(ApplyState *state, ApplyChange *change, ApplyRow *row)
 
 void
 apply_add_conflict(ApplyState *state, ApplyChange *change, ApplyRow *row, int column,
-			 CellVerdict decision, const Stamp *current, char *current_json,
-			 char *incoming_json)
+				   CellVerdict decision, const Stamp *current, char *current_json,
+				   char *incoming_json)
 {
 	static const char *const on_delete[] = {"delete_wins", "update_wins", "lww"};
 	MemoryContext oldcontext = MemoryContextSwitchTo(state->context);

@@ -87,7 +87,10 @@ apply_remember_rows(ApplyState *state, int first, int last)
 		oldcontext = MemoryContextSwitchTo(state->context);
 		if (row->was_inserted)
 		{
-			/* what earlier batches were told was about another row of this key */
+			/*
+			 * what earlier batches were told was about another row of this
+			 * key
+			 */
 			memset(touched->sent, 0, row->table->ncolumns * sizeof(DeltaValue *));
 			touched->mentioned = NULL;
 		}
@@ -396,8 +399,9 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 	int			n = 0;
 
 	/*
-	 * What the device may not pull, it is not told here either.  It must forget
-	 * the row even if it deleted it: a delete that was refused is undone there.
+	 * What the device may not pull, it is not told here either.  It must
+	 * forget the row even if it deleted it: a delete that was refused is
+	 * undone there.
 	 */
 	work->found[ordinal] = true;
 	scope = scope_of(work, row, values, isnull);
@@ -414,7 +418,10 @@ row_reread(void *arg, int ordinal, Datum clock_datum, bool clock_isnull,
 		row->by_intent ||
 		!is_known_row(work->state, row, clock, scope);
 
-	/* a former type's text may depend on more than those of the present types do */
+	/*
+	 * a former type's text may depend on more than those of the present types
+	 * do
+	 */
 	if (work->version != NULL)
 		modes = value_modes_begin();
 	for (int i = -1; (i = bms_next_member(work->columns, i)) >= 0; n++)

@@ -56,9 +56,9 @@ typedef struct CustomCall
 } CustomCall;
 
 static const char *writer_class(ApplyState *state, const Stamp *stamp);
-static int	class_rank(const SyncRule * rule, const char *name);
+static int	class_rank(const SyncRule *rule, const char *name);
 static CustomCall *find_call(ApplyState *state, ApplyChange *change,
-							 const SyncRule * rule, const SyncColumn *column);
+							 const SyncRule *rule, const SyncColumn *column);
 static void prepare_call(CustomCall *call);
 static Datum call_context(ApplyState *state, const ApplyChange *change,
 						  const ApplyRow *row, const SyncColumn *column,
@@ -71,7 +71,7 @@ static Datum column_value(SyncColumn *column, Datum value, bool *isnull);
 /* ---- classes ---- */
 
 int
-apply_compare_classes(ApplyState *state, const SyncRule * rule, const Stamp *incoming,
+apply_compare_classes(ApplyState *state, const SyncRule *rule, const Stamp *incoming,
 					  const Stamp *current)
 {
 	return class_rank(rule, writer_class(state, current)) -
@@ -80,7 +80,7 @@ apply_compare_classes(ApplyState *state, const SyncRule * rule, const Stamp *inc
 
 /* Its place in the order; all that are not listed share the one after the last. */
 static int
-class_rank(const SyncRule * rule, const char *name)
+class_rank(const SyncRule *rule, const char *name)
 {
 	for (int i = 0; name != NULL && i < rule->nclasses; i++)
 	{
@@ -173,7 +173,7 @@ apply_custom(ApplyState *state, ApplyChange *change, const ApplyRow *row,
 }
 
 static CustomCall *
-find_call(ApplyState *state, ApplyChange *change, const SyncRule * rule,
+find_call(ApplyState *state, ApplyChange *change, const SyncRule *rule,
 		  const SyncColumn *column)
 {
 	MemoryContext oldcontext;

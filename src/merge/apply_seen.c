@@ -350,7 +350,7 @@ load_own_pushes(ApplyState *state)
 	journal_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	merge_sort(state->own_pushes, state->nown_pushes, sizeof(OwnPush),
-		  compare_own_pushes);
+			   compare_own_pushes);
 	state->own_pushes_loaded = true;
 	MemoryContextSwitchTo(oldcontext);
 }

@@ -21,7 +21,7 @@
 #include "utils/resowner.h"
 
 static bool try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
-					 const ApplyCell *cell, const SyncRule * rule,
+					 const ApplyCell *cell, const SyncRule *rule,
 					 CellFacts *facts, CellVerdict *verdict,
 					 NullableDatum *merged, ErrorData **error);
 static bool ends_transaction(const ErrorData *edata);
@@ -70,7 +70,7 @@ apply_watch_shadow(ApplyState *state, ApplyChange *change, const ApplyRow *row,
  */
 static bool
 try_rule(ApplyState *state, ApplyChange *change, const ApplyRow *row,
-		 const ApplyCell *cell, const SyncRule * rule, CellFacts *facts,
+		 const ApplyCell *cell, const SyncRule *rule, CellFacts *facts,
 		 CellVerdict *verdict, NullableDatum *merged, ErrorData **error)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;

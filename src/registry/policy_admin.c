@@ -51,7 +51,7 @@ static const SyncColumn *find_column(const SyncTable *t, const char *name);
 static void take_out_options(PolicyStep *step, Jsonb *options);
 static JsonbValue *take_out(Jsonb **options, const char *key);
 static void check_policy(const SyncTable *t, const SyncColumn *c,
-						 const SyncRule * rule);
+						 const SyncRule *rule);
 static const char *fitting_types(SyncPolicy policy);
 static void check_candidate(const SyncTable *t, const SyncColumn *c,
 							const PolicyStep *step, SyncPolicy policy);
@@ -253,7 +253,7 @@ take_out(Jsonb **options, const char *key)
 
 /* Does the rule fit the column? */
 static void
-check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule * rule)
+check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule *rule)
 {
 	const char *policy = sync_policy_name(rule->policy);
 	bool		is_set = c->value_class == VALUE_ORSET;

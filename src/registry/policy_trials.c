@@ -38,7 +38,7 @@
 #define AT(array, attnum)	((array)[(attnum) - 1])
 
 static void add_candidate(SyncTable *t, const Datum *values, const bool *nulls);
-static void add_trial(SyncColumn *c, char *scope, const SyncRule * rule);
+static void add_trial(SyncColumn *c, char *scope, const SyncRule *rule);
 static int	compare_trials(const void *a, const void *b);
 
 void
@@ -103,7 +103,7 @@ add_candidate(SyncTable *t, const Datum *values, const bool *nulls)
 }
 
 static void
-add_trial(SyncColumn *c, char *scope, const SyncRule * rule)
+add_trial(SyncColumn *c, char *scope, const SyncRule *rule)
 {
 	SyncTrial  *trial;
 
@@ -122,7 +122,7 @@ compare_trials(const void *a, const void *b)
 	return strcmp(((const SyncTrial *) a)->scope, ((const SyncTrial *) b)->scope);
 }
 
-const		SyncRule *
+const SyncRule *
 sync_column_trial(const SyncColumn *c, const char *scope)
 {
 	SyncTrial	key;

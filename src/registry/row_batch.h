@@ -35,8 +35,8 @@ typedef struct RowBatch
 	SyncTable  *table;
 	Bitmapset  *carried;		/* indexes into table->columns; keys not in it */
 	int			ncarried;
-	int			touched;		/* what an update sets to itself that carries no
-								 * columns; -1: the clock */
+	int			touched;		/* what an update sets to itself that carries
+								 * no columns; -1: the clock */
 	TupleDesc	desc;
 	Tuplestorestate *store;
 	int			nrows;

@@ -577,7 +577,7 @@ column_default(RowDirect *direct, AttrNumber attnum)
 {
 	SyncTable  *t = direct->table;
 	Form_pg_attribute attribute =
-		TupleDescAttr(RelationGetDescr(direct->rel), attnum - 1);
+	TupleDescAttr(RelationGetDescr(direct->rel), attnum - 1);
 	int			column;
 
 	if (attribute->attisdropped || attribute->attgenerated ||

@@ -90,7 +90,8 @@ typedef struct SyncColumn
 	bool		is_key;
 	bool		is_generated;	/* GENERATED ALWAYS AS (expr) */
 	bool		is_virtual;		/* ... VIRTUAL (18): NULL in tuples */
-	bool		is_always;		/* GENERATED ALWAYS AS IDENTITY: no UPDATE may set it */
+	bool		is_always;		/* GENERATED ALWAYS AS IDENTITY: no UPDATE may
+								 * set it */
 	bool		has_default;	/* default expression or identity */
 	bool		is_not_null;
 	ValueModes	modes;			/* of its text form */

@@ -76,7 +76,7 @@ static void index_columns(SyncTable *t, int natts);
 static int	compare_names(const void *a, const void *b, void *arg);
 static bool is_dropped_here(TupleDesc desc, const TrackedColumn *row);
 static void describe_rule(SyncRule *rule, const TrackedColumn *row, Oid type,
-							const RegistryOids *oids);
+						  const RegistryOids *oids);
 static ValueModes type_modes(Oid base_type, const RegistryOids *oids);
 static SyncAuditLevel audit_level_of(const char *name);
 

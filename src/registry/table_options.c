@@ -169,9 +169,9 @@ static void
 parse_order(const JsonPair *pair, SyncRule *rule)
 {
 	JsonbContainer *list = pair->value.type == jbvBinary ?
-		pair->value.val.binary.data : NULL;
+	pair->value.val.binary.data : NULL;
 	int			nclasses = list != NULL && JsonContainerIsArray(list) ?
-		JsonContainerSize(list) : 0;
+	JsonContainerSize(list) : 0;
 
 	if (nclasses == 0)
 		ereport(ERROR,

@@ -672,6 +672,7 @@ static Datum
 read_text(SyncColumn *column, char *text, bool *isnull)
 {
 	*isnull = text == NULL;
+
 	return InputFunctionCall(&column->input, text, column->typioparam,
 							 column->typmod);
 }

@@ -93,8 +93,8 @@ typedef struct ServePush
 	int64		last_seq;
 	bool		is_lost;		/* its answer never arrived */
 	bool		is_late;		/* not a push: the end of changes of earlier
-								 * ones that had waited.  No answer told it, so
-								 * it is lost, too */
+								 * ones that had waited.  No answer told it,
+								 * so it is lost, too */
 	int			schema_version; /* that it was made for; with rows: */
 	RowSet	   *rows;			/* that it was about; NULL: not read yet */
 	RowSet	   *inserted;		/* those of them that it inserted */
@@ -195,6 +195,7 @@ extern void page_add_row(ServePage *page, ServeTable *st, const RowRef *row,
 						 const Datum *key, DeltaChangeKind kind,
 						 const RowClock *clock, const Datum *values,
 						 const bool *isnull, Bitmapset *sent);
+
 /* key NULL: of a key from before its columns got their types */
 extern void page_add_removal(ServePage *page, ServeTable *st, const RowRef *row,
 							 const Datum *key, DeltaChangeKind kind, Hlc hlc);

@@ -220,7 +220,7 @@ scan_pair(ServePage *page, ServeToken *token, ServeTable *st, const char *scope)
 	scan.last = palloc(st->table->nkeys * sizeof(Datum));
 	if (st->table->scope_column >= 0 &&
 		!serve_scope_value(&st->table->columns[st->table->scope_column], scope,
-						&scan.scope_value))
+						   &scan.scope_value))
 		return true;
 	if (token->table_id == st->table->table_id &&
 		strcmp(token->scope, scope) == 0 &&

@@ -109,8 +109,8 @@ typedef struct LogRow
 	RowRef		row;
 	ServeTable *st;
 	Datum	   *key;			/* NULL: is_old, and none of the present type */
-	bool		is_old;			/* a key for which the table has no row since its
-								 * columns got other types */
+	bool		is_old;			/* a key for which the table has no row since
+								 * its columns got other types */
 	Datum	   *image_key;		/* of such a key, as far as it can be read */
 	bool		is_read;
 	bool		is_found;

@@ -344,9 +344,9 @@ decode_cells(DeltaReader *reader, int *ncells, int first, int64 *base)
 			if (reader->text_max - reader->text_len < DELTA_TEXT_SIZE)
 				make_room_for_text(reader, i);
 			cell->value.kind = DELTA_STRING;
-			cell->value.data = reader->text + reader->text_len;
+			cell->value.data = reader->text +reader->text_len;
 			cell->value.len = delta_text_get(&cursor, end, kind & 0x0F, base,
-											 reader->text + reader->text_len);
+											 reader->text +reader->text_len);
 			if (cell->value.len < 0)
 				return "a uuid or time is not valid";
 			reader->text_len += cell->value.len;
@@ -380,7 +380,7 @@ make_room_for_text(DeltaReader *reader, int ncells)
 		DeltaValue *value = &reader->cells[i].value;
 
 		if (value->data >= old && value->data < old + reader->text_len)
-			value->data = reader->text + (value->data - old);
+			value->data = reader->text +(value->data - old);
 	}
 	pfree(old);
 }

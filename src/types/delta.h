@@ -29,8 +29,8 @@
 
 #define DELTA_FORMAT			1	/* the JSON's and the binary form's
 									 * version */
-#define DELTA_MAX_DEPTH			10000	/* of a JSON value's nesting, whatever the
-									 * setting */
+#define DELTA_MAX_DEPTH			10000	/* of a JSON value's nesting, whatever
+										 * the setting */
 
 typedef struct varlena DeltaData;	/* the SQL type delta */
 

@@ -104,7 +104,10 @@ delta_builder_init(DeltaBuilder *b)
 {
 	static uint64 seed = 0;
 
-	/* the process's own, since a random number takes longer than a small delta */
+	/*
+	 * the process's own, since a random number takes longer than a small
+	 * delta
+	 */
 	if (seed == 0 && !pg_strong_random(&seed, sizeof(seed)))
 		seed = (uint64) (uintptr_t) b;
 	memset(b, 0, sizeof(DeltaBuilder));
@@ -285,10 +288,10 @@ delta_builder_end(DeltaBuilder *b, DeltaChange *change)
 {
 	if (b->nkeys > 1)
 		merge_sort_arg(b->keys, b->nkeys, sizeof(DeltaCell), compare_cells,
-				  b->columns.names);
+					   b->columns.names);
 	if (b->ncells > 1)
 		merge_sort_arg(b->cells, b->ncells, sizeof(DeltaCell), compare_cells,
-				  b->columns.names);
+					   b->columns.names);
 	change->nkeys = b->nkeys;
 	change->keys = b->keys;
 	change->ncells = b->ncells;

@@ -254,7 +254,7 @@ names_order(const DeltaNames *names)
 		order[i] = i;
 	if (names->count > 1)
 		merge_sort_arg(order, names->count, sizeof(int), compare_name_numbers,
-				  names->names);
+					   names->names);
 	return order;
 }
 

@@ -11,11 +11,11 @@
 #include "types/uuid_text.h"
 #include "types/varint.h"
 
-#define DATE_LEN		10			/* YYYY-MM-DD */
-#define SECONDS_LEN		19			/* and hh:mm:ss */
+#define DATE_LEN		10		/* YYYY-MM-DD */
+#define SECONDS_LEN		19		/* and hh:mm:ss */
 #define SECONDS_A_DAY	86400
-#define FORMS_A_SUFFIX	7			/* no to six digits */
-#define FORMS_OF_BLANK	21			/* three suffixes */
+#define FORMS_A_SUFFIX	7		/* no to six digits */
+#define FORMS_OF_BLANK	21		/* three suffixes */
 
 static const char *const suffixes[] = {"", "Z", "+00"};
 

@@ -16,7 +16,8 @@
 #include "utils/memutils.h"
 
 #define SMALL_PIECE		8		/* elements */
-#define SMALL_ROOM		64		/* words to set aside without asking for memory */
+#define SMALL_ROOM		64		/* words to set aside without asking for
+								 * memory */
 
 typedef int (*CompareArg) (const void *, const void *, void *);
 
@@ -143,8 +144,10 @@ merge_halves(const MergeSort *s, char *base, size_t nleft, size_t n)
 		return;
 	memcpy(left, base, nleft * size);
 
-	/* of equal elements the left one goes first; what is left of the right half is
-	 * in its place */
+	/*
+	 * of equal elements the left one goes first; what is left of the right
+	 * half is in its place
+	 */
 	while (left < left_end && right < end)
 	{
 		if (s->compare(left, right, s->arg) <= 0)
