@@ -33,7 +33,7 @@ HELP
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
-export LC_ALL=C.UTF-8 LANGUAGE=C
+export LANG=C.UTF-8 LC_ALL=C.UTF-8 LANGUAGE=C
 
 say() { printf '%s\n' "$*"; }
 

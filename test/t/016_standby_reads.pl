@@ -15,7 +15,7 @@ use SyncDevice;
 my @uuid = map { sprintf 'd0000000-0000-4000-8000-%012d', $_ } 0 .. 3;
 
 my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
+$primary->init(allows_streaming => 1, extra => ['--encoding=UTF8', '--locale=C']);
 $primary->append_conf('postgresql.conf', "autovacuum = off\n");
 $primary->start;
 $primary->backup('b1');
