@@ -43,18 +43,28 @@ push_all(Device *device)
 	}
 }
 
-/* Who is revoked removes the rows that were in no scope, too: those that waited. */
+/* Who is revoked removes what is in no scope that ever was his, too: what waited. */
 static void
 drop_unscoped(Device *device)
 {
+	Rows	   *scopes = must(control, form("SELECT scope FROM offline_sync.device_scope WHERE device = %s",
+										   quote(device->id)));
+
 	for (int t = 0; t < sim.ntables; t++)
 	{
 		const Table *table = &sim.tables[t];
 
 		for (int k = 1; k <= NKEYS; k++)
 		{
-			if (table->scope >= 0 && device->rows[t][k] != NULL &&
-				json_text(device->rows[t][k], table->columns[table->scope].name) == NULL)
+			const char *scope;
+			bool		is_his = false;
+
+			if (table->scope < 0 || device->rows[t][k] == NULL)
+				continue;
+			scope = json_text(device->rows[t][k], table->columns[table->scope].name);
+			for (int i = 0; i < scopes->n && scope != NULL; i++)
+				is_his |= strcmp(VALUE(scopes, i, 0), scope) == 0;
+			if (!is_his)
 				device->rows[t][k] = NULL;
 		}
 	}
