@@ -356,6 +356,7 @@ typedef struct ApplyState
 
 	Hlc			began;			/* before anything that it writes */
 	Hlc			last_node_hlc;	/* latest stamp that it gave a merged cell */
+	Oid			updatable;		/* a table whose rows the caller may update */
 	List	   *opened;			/* of OpenTable */
 	Size		noted_bytes;	/* of values that changes met, for the audit */
 	Size		stored_bytes;	/* of outcomes and details that the journal's

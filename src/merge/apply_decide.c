@@ -29,6 +29,8 @@
 #define MAX_DEAD_VERSIONS	4
 
 static void decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row);
+static bool may_write(ApplyState *state, const ApplyChange *change,
+					  const ApplyRow *row);
 static void note_mentioned(const ApplyChange *change, ApplyRow *row);
 static void supersede(ApplyChange *change, ApplyRow *row, const char *reason);
 static void note_row_conflict(ApplyState *state, ApplyChange *change,
@@ -139,6 +141,14 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 		return;
 
 	verdict = decide_row(&row->table->rules, intention, &facts, &is_conflict);
+	if ((verdict == ROW_MERGE || verdict == ROW_SUPERSEDED ||
+		 verdict == ROW_OUTLIVES || verdict == ROW_DISPUTED) &&
+		!may_write(state, change, row))
+	{
+		refuse_now(state, change, "privilege", ERRCODE_INSUFFICIENT_PRIVILEGE,
+				   "permission denied to write the row");
+		return;
+	}
 	switch (verdict)
 	{
 		case ROW_MISSING:
@@ -187,6 +197,31 @@ decide_change(ApplyState *state, ApplyChange *change, ApplyRow *row)
 			decide_merge(state, change, row);
 			break;
 	}
+}
+
+/*
+ * A change that loses leaves a conflict, with a value that somebody may choose, but no
+ * statement that would ask for the right to write it.
+ */
+static bool
+may_write(ApplyState *state, const ApplyChange *change, const ApplyRow *row)
+{
+	Oid			relid = row->table->relid;
+
+	if (change->delta.kind == DELTA_CHANGE_DELETE)
+		return pg_class_aclcheck(relid, GetUserId(), ACL_DELETE) == ACLCHECK_OK;
+	if (change->delta.kind == DELTA_CHANGE_INSERT && !row->is_alive)
+		return pg_class_aclcheck(relid, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+			pg_attribute_aclcheck_all(relid, GetUserId(), ACL_INSERT,
+									  ACLMASK_ANY) == ACLCHECK_OK;
+	if (state->updatable == relid)
+		return true;
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_UPDATE) == ACLCHECK_OK)
+	{
+		state->updatable = relid;
+		return true;
+	}
+	return change->ncells == 0 || apply_may_update_cells(change);
 }
 
 /* Of these columns the device knows what it wrote, or learns what became of it. */
