@@ -32,6 +32,9 @@ SELECT sync_enable_table('ruled', policies => '{"t": {"policy": "priority", "ord
     "n": {"policy": "custom", "function": "rules.anything"}, "b": "opaque"}');
 SELECT policies FROM sync_tables WHERE table_name = 'ruled';
 
+-- Keys are never merged
+SELECT sync_set_policy('ruled', 'id', 'first_writer');
+
 -- A function must be there, merge two values into one and be callable by the caller
 SELECT sync_set_policy('ruled', 't', 'custom', '{"function": "rules.missing"}');
 SELECT sync_set_policy('ruled', 't', 'custom', '{"function": "nowhere.longer"}');

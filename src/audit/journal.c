@@ -187,7 +187,7 @@ journal_insert(const JournalRow *row)
 	values[ANUM_JOURNAL_OUTCOMES - 1] = JsonbPGetDatum(row->outcomes);
 	values[ANUM_JOURNAL_DETAILS - 1] = JsonbPGetDatum(row->details);
 
-	Assert(RelationGetDescr(rel)->natts == NATTS_JOURNAL);
+	state_check_columns(RelationGetDescr(rel), NATTS_JOURNAL);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
@@ -267,7 +267,7 @@ journal_row(HeapTuple tuple, TupleDesc desc)
 	Datum		values[NATTS_JOURNAL];
 	bool		nulls[NATTS_JOURNAL];
 
-	Assert(desc->natts == NATTS_JOURNAL);
+	state_check_columns(desc, NATTS_JOURNAL);
 	heap_deform_tuple(tuple, desc, values, nulls);
 	row->reconciliation = *DatumGetUUIDP(values[ANUM_JOURNAL_RECONCILIATION - 1]);
 	row->device = *DatumGetUUIDP(values[ANUM_JOURNAL_DEVICE - 1]);
@@ -613,7 +613,7 @@ conflict_insert(const ConflictRow *rows, int nrows)
 									"offline_sync conflicts",
 									ALLOCSET_DEFAULT_SIZES);
 	writer = state_writer_begin("conflict");
-	Assert(RelationGetDescr(state_writer_relation(writer))->natts == NATTS_CONFLICT);
+	state_check_columns(RelationGetDescr(state_writer_relation(writer)), NATTS_CONFLICT);
 	for (int i = 0; i < nrows; i++)
 	{
 		Datum		values[NATTS_CONFLICT];

@@ -114,7 +114,7 @@ refusal_fetch(Relation rel, const pg_uuid_t *device, const char *reason,
 	HeapTuple	tuple;
 	bool		isnull;
 
-	Assert(desc->natts == NATTS_REFUSAL);
+	state_check_columns(desc, NATTS_REFUSAL);
 	ScanKeyInit(&keys[0], ANUM_REFUSAL_DEVICE, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(device));
 	ScanKeyInit(&keys[1], ANUM_REFUSAL_REASON, BTEqualStrategyNumber, F_TEXTEQ,

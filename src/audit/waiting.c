@@ -261,7 +261,7 @@ waiting_change(HeapTuple tuple, TupleDesc desc)
 	Datum		values[NATTS_WAITING];
 	bool		nulls[NATTS_WAITING];
 
-	Assert(desc->natts == NATTS_WAITING);
+	state_check_columns(desc, NATTS_WAITING);
 	heap_deform_tuple(tuple, desc, values, nulls);
 	memset(&change, 0, sizeof(change));
 	change.device = *DatumGetUUIDP(values[ANUM_WAITING_DEVICE - 1]);

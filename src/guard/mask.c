@@ -270,7 +270,7 @@ read_masks(int32 table_id, Snapshot snapshot)
 	HeapTuple	tuple;
 	List	   *result = NIL;
 
-	Assert(RelationGetDescr(rel)->natts == NATTS_MASK);
+	state_check_columns(RelationGetDescr(rel), NATTS_MASK);
 	ScanKeyInit(&key, ANUM_MASK_TABLE_ID, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(table_id));
 	scan = systable_beginscan(rel, state_index("column_mask_column"), true, snapshot,

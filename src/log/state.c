@@ -109,6 +109,18 @@ state_open(const char *name, LOCKMODE lockmode)
 	return table_open(state_lookup(name), lockmode);
 }
 
+void
+state_check_columns(TupleDesc desc, int natts)
+{
+	if (unlikely(desc->natts != natts))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the library of offline_sync and its objects in this database are not of the same version"),
+				 errdetail("A table has %d columns where the library expects %d.",
+						   desc->natts, natts),
+				 errhint("Execute ALTER EXTENSION offline_sync UPDATE, or install the library that fits.")));
+}
+
 Oid
 state_index(const char *name)
 {

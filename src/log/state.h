@@ -18,7 +18,11 @@
 extern Relation state_open(const char *name, LOCKMODE lockmode);
 extern Oid	state_index(const char *name);
 
-/* The same without an error: InvalidOid where it is not there (the extension was
+/* Raise 55000 with a hint unless a state table has as many columns as the library
+ * knows; else one of the two is older than the other. */
+extern void state_check_columns(TupleDesc desc, int natts);
+
+/* The same as state_index without an error: InvalidOid where it is not there (the extension was
  * dropped in this very transaction). */
 extern Oid	state_find(const char *name);
 

@@ -136,7 +136,8 @@ read_conflict(Datum id, Conflict *conflict)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("conflict \"%s\" does not exist",
-						DatumGetCString(DirectFunctionCall1(uuid_out, id)))));
+						DatumGetCString(DirectFunctionCall1(uuid_out, id))),
+				 errhint("The view sync_conflicts lists the conflicts of devices that you may act for.")));
 
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;

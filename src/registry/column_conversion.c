@@ -271,7 +271,7 @@ column_conversion_read(int32 table_id, int32 column_id, int *nconversions)
 		bool		nulls[NATTS_CONVERSION];
 		ColumnConversion *conversion;
 
-		Assert(RelationGetDescr(rel)->natts == NATTS_CONVERSION);
+		state_check_columns(RelationGetDescr(rel), NATTS_CONVERSION);
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		if (*nconversions == max)
 		{

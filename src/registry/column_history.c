@@ -179,7 +179,7 @@ change_from_tuple(ColumnChange *change, HeapTuple tuple, TupleDesc desc)
 	bool		nulls[NATTS_HISTORY];
 	char	   *kind;
 
-	Assert(desc->natts == NATTS_HISTORY);
+	state_check_columns(desc, NATTS_HISTORY);
 	heap_deform_tuple(tuple, desc, values, nulls);
 	change->version = DatumGetInt32(AT(values, ANUM_HISTORY_VERSION));
 	change->column_id = DatumGetInt32(AT(values, ANUM_HISTORY_COLUMN_ID));

@@ -232,7 +232,7 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 	Datum		values[NATTS_DEVICE];
 	bool		nulls[NATTS_DEVICE];
 
-	Assert(desc->natts == NATTS_DEVICE);
+	state_check_columns(desc, NATTS_DEVICE);
 	heap_deform_tuple(tuple, desc, values, nulls);
 
 	device->uuid = *DatumGetUUIDP(values[ANUM_DEVICE_DEVICE - 1]);
@@ -499,7 +499,7 @@ scope_from_tuple(HeapTuple tuple, TupleDesc desc)
 	Datum		values[NATTS_SCOPE];
 	bool		nulls[NATTS_SCOPE];
 
-	Assert(desc->natts == NATTS_SCOPE);
+	state_check_columns(desc, NATTS_SCOPE);
 	heap_deform_tuple(tuple, desc, values, nulls);
 
 	scope.scope = TextDatumGetCString(values[ANUM_SCOPE_SCOPE - 1]);

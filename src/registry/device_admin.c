@@ -241,7 +241,8 @@ device_row_check_key(const bytea *public_key)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("public key has %d bytes, but an Ed25519 key has %d",
-						(int) VARSIZE_ANY_EXHDR(public_key), ED25519_KEY_SIZE)));
+						(int) VARSIZE_ANY_EXHDR(public_key), ED25519_KEY_SIZE),
+				 errhint("Pass the raw key: the last %d bytes of its DER form.", ED25519_KEY_SIZE)));
 }
 
 /*

@@ -184,7 +184,7 @@ device_limits(void)
 	json = psprintf("{\"max_clock_skew\": %d, \"max_delta_size\": " INT64_FORMAT
 					", \"max_delta_changes\": %d, \"max_value_size\": " INT64_FORMAT
 					", \"max_delta_depth\": %d, \"max_pending\": %d"
-					", \"device_rate\": %d, \"device_burst\": %d"
+					", \"max_queued\": %d, \"device_rate\": %d, \"device_burst\": %d"
 					", \"device_expiry\": " INT64_FORMAT
 					", \"audit_retention\": " INT64_FORMAT
 					", \"pending_timeout\": " INT64_FORMAT "}",
@@ -194,6 +194,7 @@ device_limits(void)
 					sync_max_value_size * INT64CONST(1024),
 					sync_max_delta_depth,
 					sync_max_pending,
+					sync_max_queued,
 					sync_device_rate,
 					sync_device_burst,
 					sync_device_expiry * INT64CONST(60000),

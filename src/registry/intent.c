@@ -129,7 +129,8 @@ check_options(Jsonb *options)
 	if (!JB_ROOT_IS_OBJECT(options))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
+				 errmsg("options must be a JSON object"),
+				 errhint("Pass '{}' for none.")));
 	it = JsonbIteratorInit(&options->root);
 	if (JsonbIteratorNext(&it, &value, true) == WJB_BEGIN_OBJECT &&
 		JsonbIteratorNext(&it, &value, true) == WJB_KEY)

@@ -272,14 +272,22 @@ check_policy(const SyncTable *t, const SyncColumn *c, const SyncRule *rule)
 				 errmsg("policy \"%s\" does not fit column \"%s\" of type %s",
 						policy, c->name, format_type_be(c->type)),
 				 errhint("%s", fitting_types(rule->policy))));
-	if ((rule->policy == POLICY_COUNTER || rule->policy == POLICY_CUSTOM ||
-		 rule->policy == POLICY_OPAQUE || rule->policy == POLICY_JSON) &&
-		(c->is_key || c->is_generated || column == t->scope_column))
+	/* what is never merged takes the default, and sets their own */
+	if ((c->is_key || c->is_generated) && rule->policy != POLICY_LWW &&
+		rule->policy != POLICY_ORSET)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("policy \"%s\" does not fit %s column \"%s\"", policy,
-						c->is_key ? "primary key" :
-						c->is_generated ? "generated" : "scope", c->name)));
+						c->is_key ? "primary key" : "generated", c->name),
+				 c->is_key ? errhint("A row's key is never merged: rows with different keys are different rows.") :
+				 errhint("A generated column is computed from others: choose the policies of those.")));
+	if (column == t->scope_column &&
+		(rule->policy == POLICY_COUNTER || rule->policy == POLICY_CUSTOM ||
+		 rule->policy == POLICY_OPAQUE || rule->policy == POLICY_JSON))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("policy \"%s\" does not fit scope column \"%s\"", policy, c->name),
+				 errhint("A row's scope is what one of its writers set, and must be readable.")));
 	if (rule->policy == POLICY_CUSTOM)
 	{
 		CustomFunction function;

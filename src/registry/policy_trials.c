@@ -49,7 +49,7 @@ sync_table_describe_trials(SyncTable *t)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	Assert(RelationGetDescr(rel)->natts == NATTS_POLICY);
+	state_check_columns(RelationGetDescr(rel), NATTS_POLICY);
 	ScanKeyInit(&key[0], ANUM_POLICY_TABLE_ID, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(t->table_id));
 	scan = systable_beginscan(rel, state_index("column_policy_pkey"), true, NULL,

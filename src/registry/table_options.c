@@ -232,7 +232,8 @@ object_pairs(Jsonb *json, const char *what, int *npairs)
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a JSON object", what)));
+				 errmsg("%s must be a JSON object", what),
+				 errhint("For example '{\"name\": \"value\"}', or '{}' for none.")));
 
 	pairs = palloc(Max(JB_ROOT_COUNT(json), 1) * sizeof(JsonPair));
 	it = JsonbIteratorInit(&json->root);

@@ -19,6 +19,7 @@
 #define OFFLINE_SYNC_SERVE_H
 
 #include "audit/journal.h"
+#include "compat.h"
 #include "guard/mask.h"
 #include "log/node.h"
 #include "nodes/bitmapset.h"
@@ -255,6 +256,7 @@ extern char *serve_token_format(const ServeToken *token);
 
 /* Raises 22023 for anything that is not a token. */
 extern ServeToken *serve_token_parse(const char *str);
+pg_noreturn extern void serve_token_error(void);
 
 /* ---- serve_base.c ---- */
 

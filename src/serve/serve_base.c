@@ -434,9 +434,7 @@ place_from_token(BaseScan *scan, const ServeToken *token)
 		scan->last[i] = text_to_value(&t->columns[t->key[i]], token->key[i],
 									  &isnull);
 		if (isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value for parameter \"resume\"")));
+			serve_token_error();
 	}
 	scan->has_last = true;
 }

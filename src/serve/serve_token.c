@@ -42,7 +42,6 @@ static char *get_text(const char **cursor, const char *end);
 static VersionVector *get_vector(const char **cursor, const char *end);
 static void get_base(ServeToken *token, const char **cursor, const char *end);
 static void get_inside(ServeToken *token, const char **cursor, const char *end);
-pg_noreturn static void token_error(void);
 
 ServeToken *
 serve_token_create(void)
@@ -121,21 +120,21 @@ serve_token_parse(const char *str)
 	if (len <= prefix || strncmp(str, TOKEN_PREFIX, prefix) != 0 ||
 		(len - prefix) % 2 != 0 ||
 		strspn(str + prefix, "0123456789abcdef") != len - prefix)
-		token_error();
+		serve_token_error();
 	bytes = palloc((len - prefix) / 2);
 	cursor = bytes;
 	end = bytes + hex_decode(str + prefix, len - prefix, bytes);
 
 	flags = *cursor++;
 	if (flags & ~TOKEN_ALL_FLAGS)
-		token_error();
+		serve_token_error();
 	token->is_base = (flags & TOKEN_BASE) != 0;
 	token->is_full = (flags & TOKEN_FULL) != 0;
 	token->is_reset = (flags & TOKEN_RESET) != 0;
 	token->is_fresh = (flags & TOKEN_FRESH) != 0;
 	if ((token->is_full && !token->is_base) ||
 		(token->is_base && (flags & TOKEN_INSIDE)))
-		token_error();
+		serve_token_error();
 
 	token->done = get_vector(&cursor, end);
 	token->retracted = get_vector(&cursor, end);
@@ -150,7 +149,7 @@ serve_token_parse(const char *str)
 	if (flags & TOKEN_INSIDE)
 		get_inside(token, &cursor, end);
 	if (cursor != end)
-		token_error();
+		serve_token_error();
 	return token;
 }
 
@@ -177,7 +176,7 @@ get_inside(ServeToken *token, const char **cursor, const char *end)
 	token->row.table_id = (int32) get_number(cursor, end, PG_INT32_MAX);
 	token->row.key = get_bytes(cursor, end, &token->row.keylen);
 	if (token->node == 0 || token->xid == 0)
-		token_error();
+		serve_token_error();
 }
 
 static void
@@ -193,7 +192,7 @@ get_number(const char **cursor, const char *end, uint64 max)
 	uint64		number;
 
 	if (!varint_get(cursor, end, &number) || number > max)
-		token_error();
+		serve_token_error();
 	return number;
 }
 
@@ -205,7 +204,7 @@ get_bytes(const char **cursor, const char *end, int *len)
 	char	   *bytes;
 
 	if (n > (uint64) (end - *cursor))
-		token_error();
+		serve_token_error();
 	bytes = pnstrdup("", 0);
 	bytes = repalloc(bytes, n + 1);
 	memcpy(bytes, *cursor, n);
@@ -223,7 +222,7 @@ get_text(const char **cursor, const char *end)
 	char	   *text = get_bytes(cursor, end, &len);
 
 	if (strlen(text) != len || !pg_verifymbstr(text, len, true))
-		token_error();
+		serve_token_error();
 	return text;
 }
 
@@ -233,12 +232,12 @@ get_vector(const char **cursor, const char *end)
 	VersionVector *vv = vv_unpack(cursor, end);
 
 	if (vv == NULL)
-		token_error();
+		serve_token_error();
 	return vv;
 }
 
-static void
-token_error(void)
+void
+serve_token_error(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
