@@ -60,8 +60,9 @@ COMMENT ON VIEW offline_sync.table_access IS 'what the caller may see of the tra
 CREATE VIEW sync_devices WITH (security_barrier) AS
 SELECT d.device, d.label, d.class, d.owner,
        CASE WHEN d.revoked_at IS NOT NULL THEN 'revoked'
-            WHEN offline_sync.device_is_expired(
-                     greatest(d.registered_at, d.last_push_at, d.last_ack_at)) THEN 'expired'
+            WHEN d.fenced_at IS NOT NULL
+              OR offline_sync.device_is_expired(
+                     greatest(d.registered_at, d.last_ack_at)) THEN 'expired'
             WHEN c.open_conflicts > 0 THEN 'conflict'
             WHEN l.lag_changes > 0 OR d.waiting > 0
               OR offline_sync.device_has_new_grant(d.device, d.seen) THEN 'pending'
@@ -193,6 +194,18 @@ WHERE (j.last_seq < j.first_seq OR c.seq BETWEEN j.first_seq AND j.last_seq)
 COMMENT ON VIEW sync_audit IS
     'what each change of a device met and what became of it, one row per change';
 
+-- What clean-up leaves for somebody's sake.
+CREATE VIEW sync_holdbacks WITH (security_barrier) AS
+SELECT d.device, d.label, d.owner,
+       coalesce(d.last_ack_at, d.registered_at) AS since,
+       l.entries
+FROM offline_sync.visible_device d
+CROSS JOIN LATERAL (SELECT offline_sync.device_lag(d.device, d.seen) AS entries
+                    OFFSET 0) l
+WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL AND l.entries > 0;
+COMMENT ON VIEW sync_holdbacks IS
+    'devices that entries of the change log are kept for, and tombstones, until they acknowledge them or expire; entries are counted up to 10000';
+
 -- Sizes of what grows; numbers of rows there are estimates.
 CREATE VIEW sync_stats WITH (security_barrier) AS
 SELECT s.name, s.value
@@ -204,6 +217,14 @@ FROM (
     SELECT 'devices', count(*) FROM offline_sync.device d WHERE d.revoked_at IS NULL
     UNION ALL
     SELECT 'revoked_devices', count(*) FROM offline_sync.device d WHERE d.revoked_at IS NOT NULL
+    UNION ALL
+    SELECT 'fenced_devices', count(*) FROM offline_sync.device d
+    WHERE d.revoked_at IS NULL AND d.fenced_at IS NOT NULL
+    UNION ALL
+    SELECT 'longest_silence_seconds',             -- of those that clean-up waits for
+           (SELECT extract(epoch FROM pg_catalog.now() - min(greatest(d.registered_at, d.last_ack_at)))::bigint
+            FROM offline_sync.device d
+            WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL)
     UNION ALL
     SELECT 'open_conflicts', count(*) FROM offline_sync.conflict k WHERE k.state = 'open'
     UNION ALL
@@ -233,4 +254,4 @@ WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 COMMENT ON VIEW sync_stats IS
     'size of the state: what it holds, numbers of entries (estimates) and bytes; for members of pg_monitor and those who may register devices, or monitor';
 
-GRANT SELECT ON sync_devices, sync_conflicts, sync_audit, sync_stats TO PUBLIC;
+GRANT SELECT ON sync_devices, sync_conflicts, sync_audit, sync_stats, sync_holdbacks TO PUBLIC;

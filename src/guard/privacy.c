@@ -69,6 +69,8 @@ static const char *const forget_commands[] = {
 
 	"DELETE FROM offline_sync.queue WHERE device = $1",
 
+	"DELETE FROM offline_sync.refusal WHERE device = $1",
+
 	"UPDATE offline_sync.journal j SET delta = $2, role = '',"
 	" outcomes = (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object("
 	" 'seq', o->'seq', 'outcome', o->'outcome', 'reason', o->'reason', 'sqlstate', o->'sqlstate'))"

@@ -20,6 +20,7 @@
 #include "common/hashfn.h"
 #include "compat.h"
 #include "log/change_log.h"
+#include "log/forgotten.h"
 #include "log/pending.h"
 #include "log/state.h"
 #include "miscadmin.h"
@@ -447,7 +448,8 @@ change_log_final_xid(int32 node, Snapshot snapshot)
 	Relation	rel = state_open("change_log", AccessShareLock);
 	Relation	index = index_open(state_index("change_log_position"),
 								   AccessShareLock);
-	uint64		result = max_xid(rel, index, NULL, node, snapshot);
+	uint64		result = Max(max_xid(rel, index, NULL, node, snapshot),
+							 log_forgotten_final(node, snapshot));
 	text	   *scope = NULL;
 
 	while (next_scope(rel, index, snapshot, &scope))

@@ -110,8 +110,8 @@ extern void change_log_scan_end(ChangeLogScan *scan);
 /* The largest position in a scope (NULL: events) that the snapshot sees; 0: none. */
 extern uint64 change_log_max_xid(const char *scope, int32 node, Snapshot snapshot);
 
-/* The largest position that a node stored in any scope; steps through the scopes
- * in the index. */
+/* The largest position that a node stored in any scope, removed entries included;
+ * steps through the scopes in the index. */
 extern uint64 change_log_final_xid(int32 node, Snapshot snapshot);
 
 /*

@@ -253,6 +253,7 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 			DatumGetInt32(values[ANUM_DEVICE_SCHEMA_VERSION - 1]);
 
 	device->nwaiting = DatumGetInt32(values[ANUM_DEVICE_WAITING - 1]);
+	device->is_fenced = !nulls[ANUM_DEVICE_FENCED_AT - 1];
 
 	device->must_sign = DatumGetBool(values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1]);
 	if (!nulls[ANUM_DEVICE_PUBLIC_KEY - 1])
@@ -268,13 +269,9 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 		device->bucket_full_at =
 			DatumGetTimestampTz(values[ANUM_DEVICE_BUCKET_FULL_AT - 1]);
 
-	/* a device that never called was seen when it was registered */
+	/* a device that never acknowledged was seen when it was registered */
 	device->last_seen_at =
 		DatumGetTimestampTz(values[ANUM_DEVICE_REGISTERED_AT - 1]);
-	if (!nulls[ANUM_DEVICE_LAST_PUSH_AT - 1])
-		device->last_seen_at =
-			Max(device->last_seen_at,
-				DatumGetTimestampTz(values[ANUM_DEVICE_LAST_PUSH_AT - 1]));
 	if (!nulls[ANUM_DEVICE_LAST_ACK_AT - 1])
 		device->last_seen_at =
 			Max(device->last_seen_at,
@@ -346,7 +343,8 @@ sync_device_is_expired(const SyncDevice *device)
 {
 	int64		silence = GetCurrentTimestamp() - device->last_seen_at;
 
-	return silence / USECS_PER_MINUTE >= sync_device_expiry;
+	return device->is_fenced ||
+		silence / USECS_PER_MINUTE >= sync_device_expiry;
 }
 
 /* ---- writing ---- */
@@ -358,9 +356,8 @@ sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc)
 
 	device_row_set(&change, ANUM_DEVICE_ACKED_SEQ, Int64GetDatum(acked_seq));
 	device_row_set(&change, ANUM_DEVICE_HLC, HlcGetDatum(hlc));
-	device->last_seen_at = GetCurrentTimestamp();
 	device_row_set(&change, ANUM_DEVICE_LAST_PUSH_AT,
-				   TimestampTzGetDatum(device->last_seen_at));
+				   TimestampTzGetDatum(GetCurrentTimestamp()));
 	if (device->schema_version != 0)
 		device_row_set(&change, ANUM_DEVICE_SCHEMA_VERSION,
 					   Int32GetDatum(device->schema_version));
@@ -507,6 +504,7 @@ scope_from_tuple(HeapTuple tuple, TupleDesc desc)
 	scope.can_pull = DatumGetBool(values[ANUM_SCOPE_CAN_PULL - 1]);
 	scope.granted_node = DatumGetInt32(values[ANUM_SCOPE_GRANTED_NODE - 1]);
 	scope.granted_xid = DatumGetPosition(values[ANUM_SCOPE_GRANTED_XID - 1]);
+	scope.granted_horizon = DatumGetPosition(values[ANUM_SCOPE_GRANTED_HORIZON - 1]);
 	scope.revoked_node = 0;
 	scope.revoked_xid = 0;
 	if (!nulls[ANUM_SCOPE_REVOKED_NODE - 1])

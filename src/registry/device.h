@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
 #include "types/hlc.h"
+#include "types/version_vector.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -26,9 +27,10 @@ typedef struct SyncDevice
 	int64		acked_seq;
 	Hlc			hlc;			/* of its last stored change, as lifted */
 	bool		is_revoked;
+	bool		is_fenced;		/* clean-up went on without it */
 	int			schema_version; /* that it declared last; 0: never did */
 	int			nwaiting;		/* changes that wait for a row */
-	TimestampTz last_seen_at;	/* last push or ack */
+	TimestampTz last_seen_at;	/* last ack: a push does not say how far it is */
 	bool		must_sign;		/* every delta */
 	const unsigned char *public_key;	/* ED25519_KEY_SIZE bytes; NULL: none */
 	const unsigned char *previous_key;	/* still good for a while; NULL: none */
@@ -45,6 +47,7 @@ typedef struct SyncDeviceScope
 	bool		can_pull;
 	int32		granted_node;	/* position of the latest grant of pull */
 	uint64		granted_xid;
+	uint64		granted_horizon;	/* all before had ended by then */
 	int32		revoked_node;	/* position of the latest revocation of pull,
 								 * 0: never.  Stays when pull is granted anew:
 								 * a device that has not covered it must
@@ -79,7 +82,8 @@ extern bool sync_device_is_owned_by(const SyncDevice *device, Oid role);
 extern void sync_device_set_waiting(SyncDevice *device);
 extern void sync_device_set_bucket(SyncDevice *device);
 
-/* Has the device been silent for longer than offline_sync.device_expiry? */
+/* Has the device been fenced, or acknowledged nothing for longer than
+ * offline_sync.device_expiry? */
 extern bool sync_device_is_expired(const SyncDevice *device);
 
 /* Store progress after a push, device->schema_version included; the device must have
@@ -97,5 +101,14 @@ extern SyncDeviceScope *sync_device_scopes(const pg_uuid_t *uuid,
 /* Binary search in those; NULL where there is none. */
 extern SyncDeviceScope *sync_device_find_scope(SyncDeviceScope *scopes, int nscopes,
 											   const char *scope);
+
+/*
+ * Is all there still that a vector does not cover, and that no base scan would
+ * bring, in the scopes that the device may pull?  Under the snapshot that the log is
+ * read with.
+ */
+extern bool sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
+									 const VersionVector *vv,
+									 Snapshot snapshot);
 
 #endif							/* OFFLINE_SYNC_DEVICE_H */

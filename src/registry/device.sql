@@ -21,7 +21,8 @@ CREATE TABLE offline_sync.device (
     previous_key_until timestamptz,
     bucket_full_at  timestamptz,                  -- when it may push a whole burst again
     class_node      int,                          -- position at which it got another class; NULL: never
-    class_xid       xid8
+    class_xid       xid8,
+    fenced_at       timestamptz                   -- clean-up goes on without it until it has started afresh
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 
@@ -34,6 +35,7 @@ CREATE TABLE offline_sync.device_scope (
     granted_xid     xid8        NOT NULL,
     revoked_node    int,                          -- position of its latest revocation
     revoked_xid     xid8,
+    granted_horizon xid8        NOT NULL,         -- when it was granted, all transactions before had ended
     CONSTRAINT device_scope_pkey PRIMARY KEY (device, scope)
 );
 CREATE INDEX device_scope_scope ON offline_sync.device_scope (scope);

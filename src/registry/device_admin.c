@@ -284,6 +284,7 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	values[ANUM_DEVICE_SEEN - 1] = VersionVectorPGetDatum(vv_empty());
 	nulls[ANUM_DEVICE_REVOKED_AT - 1] = true;
 	nulls[ANUM_DEVICE_SCHEMA_VERSION - 1] = true;
+	nulls[ANUM_DEVICE_FENCED_AT - 1] = true;
 	values[ANUM_DEVICE_WAITING - 1] = Int32GetDatum(0);
 	values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1] = BoolGetDatum(false);
 	nulls[ANUM_DEVICE_PREVIOUS_KEY - 1] = true;
@@ -428,6 +429,7 @@ scope_grant(const pg_uuid_t *uuid, const SyncDeviceScope *old, char *name,
 	{
 		scope.granted_node = node;
 		scope.granted_xid = xid;
+		scope.granted_horizon = sync_snapshot_horizon(GetLatestSnapshot());
 	}
 	if (old != NULL && old->can_pull && !pull)
 	{
@@ -454,6 +456,8 @@ scope_write(const pg_uuid_t *uuid, const SyncDeviceScope *scope, bool is_new)
 	values[ANUM_SCOPE_GRANTED_NODE - 1] = Int32GetDatum(scope->granted_node);
 	values[ANUM_SCOPE_GRANTED_XID - 1] =
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(scope->granted_xid));
+	values[ANUM_SCOPE_GRANTED_HORIZON - 1] =
+		FullTransactionIdGetDatum(FullTransactionIdFromU64(scope->granted_horizon));
 	values[ANUM_SCOPE_REVOKED_NODE - 1] = Int32GetDatum(scope->revoked_node);
 	values[ANUM_SCOPE_REVOKED_XID - 1] =
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(scope->revoked_xid));

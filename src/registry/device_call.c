@@ -11,7 +11,7 @@
  * An expired device is answered with a fresh start, since what it missed may be
  * gone.  Repeating an old acknowledgement must not make it look current
  * again: it is back when it acknowledges something that it had not before, or all
- * there is.
+ * there is; and once it is fenced, if nothing is gone of what it lacks then.
  *
  * Nothing here reads the clock of a log entry, there is none: lag is counted in
  * entries, and in how long ago the device last said where it is.
@@ -56,6 +56,8 @@ static VersionVector *device_credible_vector(const SyncDevice *device,
 											 const VersionVector *claimed);
 static void device_store_ack(SyncDevice *device, const VersionVector *claimed);
 static bool device_is_current(const SyncDevice *device, const VersionVector *seen);
+static bool has_started_afresh(const SyncDevice *device,
+							   const VersionVector *claimed);
 static int	device_lag_count(const pg_uuid_t *uuid, const VersionVector *seen,
 							 int limit);
 static void lag_count_node(LagCount *count, const char *scope,
@@ -249,14 +251,36 @@ device_store_ack(SyncDevice *device, const VersionVector *claimed)
 	DeviceRowChange change = {0};
 
 	if (sync_device_is_expired(device) &&
-		vv_compare(old, seen) == VV_EQUAL && !device_is_current(device, seen))
+		((vv_compare(old, seen) == VV_EQUAL && !device_is_current(device, seen)) ||
+		 (device->is_fenced && !has_started_afresh(device, claimed))))
 		return;
 
 	device->last_seen_at = GetCurrentTimestamp();
 	device_row_set(&change, ANUM_DEVICE_SEEN, VersionVectorPGetDatum(seen));
 	device_row_set(&change, ANUM_DEVICE_LAST_ACK_AT,
 				   TimestampTzGetDatum(device->last_seen_at));
+	if (device->is_fenced)
+	{
+		device_row_set(&change, ANUM_DEVICE_FENCED_AT, (Datum) 0);
+		change.nulls[ANUM_DEVICE_FENCED_AT - 1] = true;
+	}
 	device_row_update(device, &change);
+}
+
+/* Can a device that clean-up went on without go on from there? */
+static bool
+has_started_afresh(const SyncDevice *device, const VersionVector *claimed)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SyncDeviceScope *scopes;
+	int			nscopes;
+	bool		result;
+
+	scopes = sync_device_scopes(&device->uuid, snapshot, &nscopes);
+	result = grants_are_seen(scopes, nscopes, claimed) &&
+		sync_device_can_continue(scopes, nscopes, claimed, snapshot);
+	UnregisterSnapshot(snapshot);
+	return result;
 }
 
 /* ---- lag ---- */

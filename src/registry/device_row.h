@@ -36,7 +36,8 @@
 #define ANUM_DEVICE_BUCKET_FULL_AT	18
 #define ANUM_DEVICE_CLASS_NODE		19
 #define ANUM_DEVICE_CLASS_XID		20
-#define NATTS_DEVICE				20
+#define ANUM_DEVICE_FENCED_AT		21
+#define NATTS_DEVICE				21
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1
@@ -47,7 +48,8 @@
 #define ANUM_SCOPE_GRANTED_XID		6
 #define ANUM_SCOPE_REVOKED_NODE		7
 #define ANUM_SCOPE_REVOKED_XID		8
-#define NATTS_SCOPE					8
+#define ANUM_SCOPE_GRANTED_HORIZON	9
+#define NATTS_SCOPE					9
 
 /* Some columns of a row, to be written. */
 typedef struct DeviceRowChange

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "log/change_log.h"
+#include "log/forgotten.h"
 #include "log/node.h"
 #include "log/state.h"
 #include "miscadmin.h"
@@ -105,7 +106,8 @@ changed_scopes_find(const VersionVector *since, ChangedScopes *result)
 			read_node(&collector, &nodes[i], since, claim);
 		else
 			vv_builder_add(claim, &nodes[i].uuid, 1,
-						   change_log_last_xid(nodes[i].id, snapshot));
+						   Max(change_log_last_xid(nodes[i].id, snapshot),
+							   log_forgotten_final(nodes[i].id, snapshot)));
 	}
 	sync_remove_running(claim, snapshot);
 	if (own_xid != 0)
@@ -131,7 +133,14 @@ read_node(ScopeCollector *collector, const SyncNode *node,
 	uint64		from = 1;
 	uint64		lo;
 	uint64		hi;
+	int			ngone;
+	char	  **gone = log_forgotten_scopes(node->id,
+											vv_base_counter(since, &node->uuid),
+											GetActiveSnapshot(), &ngone);
 
+	/* entries that clean-up has removed meanwhile: all before them have ended */
+	for (int i = 0; i < ngone; i++)
+		collect(collector, gone[i], NULL);
 	while (vv_next_gap(since, &node->uuid, from, &lo, &hi))
 	{
 		uint64		last;
@@ -141,6 +150,8 @@ read_node(ScopeCollector *collector, const SyncNode *node,
 								 collector);
 		if (hi == VV_MAX_COUNTER)
 		{
+			if (ngone > 0)
+				last = Max(last, log_forgotten_final(node->id, GetActiveSnapshot()));
 			vv_builder_add(claim, &node->uuid, lo, last);
 			break;
 		}

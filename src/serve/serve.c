@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "log/change_log.h"
+#include "log/forgotten.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
 #include "registry/column_history.h"
@@ -78,7 +79,7 @@ static VersionVector *without_nodes(ServePage *page, const VersionVector *vv,
 static VersionVector *unless_covered(VersionVector *vv, const VersionVector *by);
 static bool covers_no_node(ServePage *page, const VersionVector *vv);
 static bool needs_base(ServePage *page, const VersionVector *events);
-static bool is_expired(const SyncDevice *device);
+static bool can_continue(ServePage *page, const VersionVector *vv);
 
 Datum
 sync_changes_since(PG_FUNCTION_ARGS)
@@ -310,7 +311,8 @@ serve_page(ServePage *page, const SyncDevice *device,
 		bool		is_empty = covers_no_node(page, since);
 		bool		is_lost = !is_empty &&
 		(sync_vector_is_lost(since) ||
-		 (!token->is_fresh && is_expired(device)));
+		 (!token->is_fresh && sync_device_is_expired(device)) ||
+		 !can_continue(page, since));
 
 		/* without any page, it has rows that it was told in answers */
 		bool		has_rows = is_lost ||
@@ -326,8 +328,17 @@ serve_page(ServePage *page, const SyncDevice *device,
 			begin_full(page, token, events);
 		}
 	}
-	else
+	else if (can_continue(page, token->is_full ? token->target : since))
 		token->target = visible_part(page, token->target, true);
+	else
+	{
+		/* it took so long that the log does not go back to its beginning */
+		header->is_reset = true;
+		token->is_full = token->is_fresh = token->is_reset = true;
+		token->node = token->retract_node = 0;
+		page->done = page->retracted = vv_empty();
+		begin_full(page, token, events);
+	}
 
 	if (token->is_full)
 		page->since = without_nodes(page, since, !token->is_reset);
@@ -471,6 +482,15 @@ begin_full(ServePage *page, ServeToken *token, const VersionVector *events)
 									 node->id, page->snapshot);
 			if (xid != 0 && !(is_current && xid == page->own_xid))
 				vv_builder_add(builder, &node->uuid, 1, xid);
+
+			/* all before what was removed had ended */
+			xid = j < 0 ? 0 : log_forgotten_xid(page->scopes[j].scope, node->id,
+												page->snapshot);
+			if (xid != 0)
+			{
+				page_note_position(page, &node->uuid, xid);
+				vv_builder_add(builder, &node->uuid, 1, xid);
+			}
 		}
 	}
 	sync_remove_running(builder, page->snapshot);
@@ -693,13 +713,10 @@ needs_base(ServePage *page, const VersionVector *events)
 	return false;
 }
 
-/*
- * Was the device silent for so long that what it needs to go on may have been
- * forgotten?  Pulling alone does not count: it is read-only.
- */
+/* Is nothing gone that a device with this vector needs? */
 static bool
-is_expired(const SyncDevice *device)
+can_continue(ServePage *page, const VersionVector *vv)
 {
-	return GetCurrentTimestamp() - device->last_seen_at >
-		(int64) sync_device_expiry * USECS_PER_MINUTE;
+	return sync_device_can_continue(page->scopes, page->nscopes, vv,
+									page->snapshot);
 }
