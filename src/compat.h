@@ -29,8 +29,6 @@
 	object_ownercheck(ExtensionRelationId, extension, role)
 #define pg_class_ownercheck(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
-#define pg_proc_aclcheck(proc, role, mode) \
-	object_aclcheck(ProcedureRelationId, proc, role, mode)
 #endif
 
 /* Input functions report bad input softly where the server can take it (16). */
@@ -41,15 +39,6 @@
 /* 18 writes it in front of a declaration */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
-#endif
-
-/* 16 has one function for privileges on all kinds of objects, too */
-#if PG_VERSION_NUM >= 160000
-#define compat_schema_aclcheck(schema, role, mode) \
-	object_aclcheck(NamespaceRelationId, schema, role, mode)
-#else
-#define compat_schema_aclcheck(schema, role, mode) \
-	pg_namespace_aclcheck(schema, role, mode)
 #endif
 
 /* Permissions left range table entries in 16; 18 asks what is not pruned. */

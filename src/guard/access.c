@@ -119,7 +119,7 @@ change_access(FunctionCallInfo fcinfo, bool is_grant)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_EXTENSION, "offline_sync");
 
 	if (is_grant &&
-		compat_schema_aclcheck(schema, role, ACL_USAGE) != ACLCHECK_OK)
+		pg_namespace_aclcheck(schema, role, ACL_USAGE) != ACLCHECK_OK)
 	{
 		GrantStmt  *usage = make_statement(true, OBJECT_SCHEMA, "usage", role);
 

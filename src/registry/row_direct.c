@@ -122,7 +122,7 @@ is_plain(SyncTable *t, Relation rel)
 	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rules != NULL ||
 		triggers == NULL ||
 		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||
-		compat_schema_aclcheck(RelationGetNamespace(rel), GetUserId(),
+		pg_namespace_aclcheck(RelationGetNamespace(rel), GetUserId(),
 							   ACL_USAGE) != ACLCHECK_OK)
 		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)

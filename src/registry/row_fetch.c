@@ -74,7 +74,7 @@ is_plain(SyncTable *t, Relation rel, Bitmapset *columns)
 	if (rel->rd_rel->relkind != RELKIND_RELATION || t->key_deferrable ||
 		ExecutorCheckPerms_hook != NULL ||
 		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||
-		compat_schema_aclcheck(RelationGetNamespace(rel), GetUserId(),
+		pg_namespace_aclcheck(RelationGetNamespace(rel), GetUserId(),
 							   ACL_USAGE) != ACLCHECK_OK)
 		return false;
 
