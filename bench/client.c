@@ -2,7 +2,8 @@
  * client.c
  *	  Runs one statement over and over, as an application would, and measures it.
  *
- *	  client [-b] [-c CONNECTIONS] [-e EXPECTED] [-r REPEAT] [-s SQL] [-w WARMUP] DATABASE PARAMETERS STATEMENT
+ *	  client [-b] [-c CONNECTIONS] [-e EXPECTED] [-n] [-r REPEAT] [-s SQL] [-w WARMUP]
+ *			 [-C STATEMENT [-P PARAMETERS] [-E EXPECTED] [-S SQL]] DATABASE PARAMETERS STATEMENT
  *
  * The query PARAMETERS, in which $1 is the number of the connection (from 1), yields
  * the parameters of one call a row; they are fetched before the clock starts.
@@ -12,16 +13,21 @@
  *	-b	parameters travel in binary, else as text
  *	-c	connections at the same time, each with its own backend; 1
  *	-e	what the first column of each answer must be
+ *	-n	an answer leads on: where its first column is true, the statement is executed
+ *		again with its next columns as parameters, and so on; all of it is one call
  *	-r	calls with each row of parameters; 1
  *	-s	executed by each connection first
  *	-w	calls that are made before the clock starts; 0
+ *	-C	executed over and over by one more connection as long as the others are at
+ *		work, with the rows of -P in turn; -E and -S are what -e and -s are to them
  *
  * Each call is a transaction.  Prints, separated by spaces: the calls that were
  * timed; the seconds from the common start to the end of the last; the CPU
  * seconds of the backends in that time; the largest high-water mark of their
  * resident memory, in kB, without the shared memory that they had touched in
- * the end.  CPU and memory come from /proc (0 where there is none).
+ * the end; the calls of -C.  CPU and memory come from /proc (0 where there is none).
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +48,22 @@ typedef struct Report
 	long		memory;			/* kB */
 } Report;
 
+/* What a connection does */
+typedef struct Work
+{
+	const char *parameters;		/* a query; empty: no parameters */
+	const char *statement;
+	const char *expected;		/* NULL: anything */
+	const char *setup;			/* NULL: nothing */
+} Work;
+
 static int	is_binary = 0;
+static int	is_chain = 0;
 static int	repeat = 1;
 static int	warmup = 0;
-static const char *expected = NULL;
-static const char *setup = NULL;
+static const char *database;
+
+static volatile sig_atomic_t is_over = 0;
 
 static void
 fail(const char *what, const char *why)
@@ -122,7 +139,7 @@ peak_memory(int pid)
 
 /* Check the answer of a call, read what it copies out, and free it. */
 static void
-finish_call(PGconn *conn, PGresult *res)
+finish_call(PGconn *conn, PGresult *res, const char *expected)
 {
 	if (PQresultStatus(res) == PGRES_COPY_OUT)
 	{
@@ -149,70 +166,113 @@ finish_call(PGconn *conn, PGresult *res)
 }
 
 static void
-call_with_row(PGconn *conn, PGresult *params, int row)
+call_with_row(PGconn *conn, PGresult *params, int row, const char *expected)
 {
-	const char *values[MAX_PARAMS];
-	int			lengths[MAX_PARAMS];
-	int			formats[MAX_PARAMS];
+	PGresult   *answer = NULL;
+	int			nparams = PQnfields(params);
 
-	for (int i = 0; i < PQnfields(params); i++)
+	for (;;)
 	{
-		values[i] = PQgetisnull(params, row, i) ? NULL : PQgetvalue(params, row, i);
-		lengths[i] = PQgetlength(params, row, i);
-		formats[i] = is_binary;
+		const char *values[MAX_PARAMS];
+		int			lengths[MAX_PARAMS];
+		int			formats[MAX_PARAMS];
+		PGresult   *from = answer ? answer : params;
+		PGresult   *res;
+
+		for (int i = 0; i < nparams; i++)
+		{
+			int			column = answer ? i + 1 : i;
+
+			values[i] = PQgetisnull(from, row, column) ? NULL : PQgetvalue(from, row, column);
+			lengths[i] = PQgetlength(from, row, column);
+			formats[i] = is_binary;
+		}
+		res = PQexecPrepared(conn, "call", nparams, values, lengths, formats, 0);
+		PQclear(answer);
+		if (!is_chain || PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1 ||
+			PQnfields(res) <= nparams || PQgetvalue(res, 0, 0)[0] != 't')
+		{
+			finish_call(conn, res, expected);
+			return;
+		}
+		answer = res;
+		row = 0;
 	}
-	finish_call(conn, PQexecPrepared(conn, "call", PQnfields(params), values, lengths, formats, 0));
 }
 
-/* One connection, from start to end. */
-static void
-run_connection(int number, const char *database, const char *parameters, const char *statement,
-			   int ready, int go, int report)
+/* A connection that has done what comes first. */
+static PGconn *
+open_connection(const Work *work)
 {
 	const char *keywords[] = {"dbname", "options", NULL};
 	const char *values[] = {database, "-c client_min_messages=warning", NULL};
 	PGconn	   *conn = PQconnectdbParams(keywords, values, 0);
-	PGresult   *params = NULL;
-	Report		r = {0};
-	int			pid;
-	int			nrows = 1;
-	char		byte = 'r';
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("connection", PQerrorMessage(conn));
-	pid = PQbackendPID(conn);
-	if (setup != NULL)
+	if (work->setup != NULL)
 	{
-		PGresult   *res = PQexec(conn, setup);
+		PGresult   *res = PQexec(conn, work->setup);
 
 		if (PQresultStatus(res) != PGRES_COMMAND_OK && PQresultStatus(res) != PGRES_TUPLES_OK)
 			fail("setup", PQerrorMessage(conn));
 		PQclear(res);
 	}
-	if (parameters[0] != '\0')
-	{
-		char		text[16];
-		const char *number_text = text;
-		Oid			types[MAX_PARAMS];
-		PGresult   *res;
+	return conn;
+}
 
-		snprintf(text, sizeof(text), "%d", number);
-		params = PQexecParams(conn, parameters, strstr(parameters, "$1") ? 1 : 0, NULL, &number_text, NULL, NULL, is_binary);
-		if (PQresultStatus(params) != PGRES_TUPLES_OK)
-			fail("parameters", PQerrorMessage(conn));
-		if (PQnfields(params) > MAX_PARAMS)
-			fail("parameters", "too many columns");
-		nrows = PQntuples(params);
-		/* text is of the type that the statement wants */
-		for (int i = 0; i < PQnfields(params); i++)
-			types[i] = is_binary ? PQftype(params, i) : 0;
-		res = PQprepare(conn, "call", statement, PQnfields(params), types);
-		if (PQresultStatus(res) != PGRES_COMMAND_OK)
-			fail("prepare", PQerrorMessage(conn));
-		PQclear(res);
-	}
+/* Fetch the parameters and prepare the statement; NULL: there are no parameters. */
+static PGresult *
+prepare_calls(PGconn *conn, const Work *work, int number)
+{
+	char		text[16];
+	const char *number_text = text;
+	Oid			types[MAX_PARAMS];
+	PGresult   *params;
+	PGresult   *res;
 
-	for (long call = 0; call < (long) nrows * repeat; call++)
+	if (work->parameters[0] == '\0')
+		return NULL;
+	snprintf(text, sizeof(text), "%d", number);
+	params = PQexecParams(conn, work->parameters, strstr(work->parameters, "$1") ? 1 : 0, NULL, &number_text, NULL, NULL, is_binary);
+	if (PQresultStatus(params) != PGRES_TUPLES_OK)
+		fail("parameters", PQerrorMessage(conn));
+	if (PQnfields(params) > MAX_PARAMS)
+		fail("parameters", "too many columns");
+	if (PQntuples(params) == 0)
+		fail("parameters", "no rows");
+	/* text is of the type that the statement wants */
+	for (int i = 0; i < PQnfields(params); i++)
+		types[i] = is_binary ? PQftype(params, i) : 0;
+	res = PQprepare(conn, "call", work->statement, PQnfields(params), types);
+	if (PQresultStatus(res) != PGRES_COMMAND_OK)
+		fail("prepare", PQerrorMessage(conn));
+	PQclear(res);
+	return params;
+}
+
+/* The call with a row of parameters, if there are any */
+static void
+make_call(PGconn *conn, const Work *work, PGresult *params, int row)
+{
+	if (params != NULL)
+		call_with_row(conn, params, row, work->expected);
+	else
+		finish_call(conn, PQexec(conn, work->statement), work->expected);
+}
+
+/* One connection, from start to end. */
+static void
+run_connection(int number, const Work *work, int ready, int go, int report)
+{
+	PGconn	   *conn = open_connection(work);
+	PGresult   *params = prepare_calls(conn, work, number);
+	int			pid = PQbackendPID(conn);
+	long		ncalls = (long) (params ? PQntuples(params) : 1) * repeat;
+	Report		r = {0};
+	char		byte = 'r';
+
+	for (long call = 0; call < ncalls; call++)
 	{
 		if (call == warmup)
 		{
@@ -220,17 +280,43 @@ run_connection(int number, const char *database, const char *parameters, const c
 				fail("pipe", "broken");
 			r.cpu = cpu_seconds(pid);
 		}
-		if (params != NULL)
-			call_with_row(conn, params, call / repeat);
-		else
-			finish_call(conn, PQexec(conn, statement));
+		make_call(conn, work, params, call / repeat);
 	}
 	r.end = monotonic_seconds();
 	r.cpu = cpu_seconds(pid) - r.cpu;
 	r.memory = peak_memory(pid);
-	r.calls = (long) nrows * repeat - warmup;
+	r.calls = ncalls - warmup;
 	if (r.calls <= 0)
-		fail("parameters", "no rows");
+		fail("parameters", "too few rows");
+	if (write(report, &r, sizeof(r)) != sizeof(r))
+		fail("pipe", "broken");
+	PQclear(params);
+	PQfinish(conn);
+}
+
+static void
+handle_term(int signal_number)
+{
+	is_over = 1;
+}
+
+/* The connection that goes on until it is told to stop by SIGTERM. */
+static void
+run_companion(const Work *work, pid_t parent, int ready, int go, int report)
+{
+	PGconn	   *conn = open_connection(work);
+	PGresult   *params = prepare_calls(conn, work, 0);
+	int			nrows = params ? PQntuples(params) : 1;
+	Report		r = {0};
+	char		byte = 'r';
+
+	/* so that catalogs are loaded when the clock starts */
+	make_call(conn, work, params, 0);
+	signal(SIGTERM, handle_term);
+	if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 0)
+		fail("pipe", "broken");
+	while (!is_over && getppid() == parent)
+		make_call(conn, work, params, ++r.calls % nrows);
 	if (write(report, &r, sizeof(r)) != sizeof(r))
 		fail("pipe", "broken");
 	PQclear(params);
@@ -246,10 +332,15 @@ main(int argc, char **argv)
 				go[2],
 				report[2];
 	double		start;
+	Work		work = {"", NULL, NULL, NULL};
+	Work		companion = {"", NULL, NULL, NULL};
+	pid_t		pid = getpid();
+	pid_t		companion_pid = 0;
 	Report		total = {0};
+	Report		last = {0};
 	char		byte;
 
-	while ((opt = getopt(argc, argv, "bc:e:r:s:w:")) != -1)
+	while ((opt = getopt(argc, argv, "bc:e:nr:s:w:C:E:P:S:")) != -1)
 	{
 		switch (opt)
 		{
@@ -260,16 +351,31 @@ main(int argc, char **argv)
 				connections = atoi(optarg);
 				break;
 			case 'e':
-				expected = optarg;
+				work.expected = optarg;
+				break;
+			case 'n':
+				is_chain = 1;
 				break;
 			case 'r':
 				repeat = atoi(optarg);
 				break;
 			case 's':
-				setup = optarg;
+				work.setup = optarg;
 				break;
 			case 'w':
 				warmup = atoi(optarg);
+				break;
+			case 'C':
+				companion.statement = optarg;
+				break;
+			case 'E':
+				companion.expected = optarg;
+				break;
+			case 'P':
+				companion.parameters = optarg;
+				break;
+			case 'S':
+				companion.setup = optarg;
 				break;
 			default:
 				return 2;
@@ -277,10 +383,14 @@ main(int argc, char **argv)
 	}
 	if (argc - optind != 3)
 		fail("usage", "client [options] DATABASE PARAMETERS STATEMENT");
+	database = argv[optind];
+	work.parameters = argv[optind + 1];
+	work.statement = argv[optind + 2];
 	if (pipe(ready) != 0 || pipe(go) != 0 || pipe(report) != 0)
 		fail("pipe", "cannot create");
 
-	for (int i = 1; i <= connections; i++)
+	/* the companion is number 0 */
+	for (int i = companion.statement ? 0 : 1; i <= connections; i++)
 	{
 		pid_t		child = fork();
 
@@ -291,20 +401,25 @@ main(int argc, char **argv)
 			close(ready[0]);
 			close(go[1]);
 			close(report[0]);
-			run_connection(i, argv[optind], argv[optind + 1], argv[optind + 2], ready[1], go[0], report[1]);
+			if (i == 0)
+				run_companion(&companion, pid, ready[1], go[0], report[1]);
+			else
+				run_connection(i, &work, ready[1], go[0], report[1]);
 			return 0;
 		}
+		if (i == 0)
+			companion_pid = child;
 	}
 	close(ready[1]);
 	close(go[0]);
 	close(report[1]);
 
-	for (int i = 0; i < connections; i++)
+	for (int i = companion.statement ? 0 : 1; i <= connections; i++)
 		if (read(ready[0], &byte, 1) != 1)
 			fail("connection", "ended early");
 	start = monotonic_seconds();
 	close(go[1]);
-	for (int i = 0; i < connections; i++)
+	for (int i = 1; i <= connections; i++)
 	{
 		Report		r;
 
@@ -317,8 +432,14 @@ main(int argc, char **argv)
 		if (r.memory > total.memory)
 			total.memory = r.memory;
 	}
+	if (companion_pid != 0)
+	{
+		kill(companion_pid, SIGTERM);
+		if (read(report[0], &last, sizeof(last)) != sizeof(last))
+			fail("companion", "ended early");
+	}
 	while (wait(NULL) > 0)
 		;
-	printf("%ld %.6f %.6f %ld\n", total.calls, total.end - start, total.cpu, total.memory);
+	printf("%ld %.6f %.6f %ld %ld\n", total.calls, total.end - start, total.cpu, total.memory, last.calls);
 	return 0;
 }
