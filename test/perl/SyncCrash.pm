@@ -9,7 +9,7 @@ use warnings;
 use Exporter 'import';
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(start_crashable kill_and_restart);
+our @EXPORT = qw(start_crashable server_pids kill_server start_again kill_and_restart);
 
 # Initialize and start a node, with synchronous_commit off.
 sub start_crashable
@@ -22,17 +22,44 @@ sub start_crashable
 	return;
 }
 
-# A start fails until the dead postmaster is reaped and its children are gone.
-sub kill_and_restart
+# The ids of the postmaster and all of its children
+sub server_pids
 {
 	my ($node) = @_;
 	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	return ($pid, map { /^\s*(\d+)\s+$pid\s*$/ ? $1 : () } split /\n/, `ps -A -o pid=,ppid=`);
+}
+
+# Kill the postmaster and all of its children in one instant, and see them gone.  Who
+# does not want to wait for them to be listed at that instant gives the list.
+sub kill_server
+{
+	my ($node, @pids) = @_;
+	@pids = server_pids($node) unless @pids;
+	kill 'KILL', @pids;
 	$node->kill9;
 	for (1 .. 3000)
 	{
-		last unless kill 0, $pid;
+		last unless grep { _is_alive($_) } @pids;
 		select undef, undef, undef, 0.01;
 	}
+	# a dead postmaster that nobody has reaped yet would count as a running one
+	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
+	return;
+}
+
+sub _is_alive
+{
+	my ($pid) = @_;
+	return 0 unless kill 0, $pid;
+	open my $stat, '<', "/proc/$pid/stat" or return kill 0, $pid;
+	return (readline $stat) !~ /\) Z /;
+}
+
+# A start fails while something is left of the one before.
+sub start_again
+{
+	my ($node) = @_;
 	for (1 .. 300)
 	{
 		return if $node->start(fail_ok => 1);
@@ -40,6 +67,14 @@ sub kill_and_restart
 		$node->stop('fast', fail_ok => 1);
 	}
 	die 'the server does not start again';
+}
+
+sub kill_and_restart
+{
+	my ($node) = @_;
+	kill_server($node);
+	start_again($node);
+	return;
 }
 
 1;

@@ -101,10 +101,11 @@ sub take_answer
 	my $answer = $json->decode($text);
 	if ($answer->{status} =~ /^(applied|partial|duplicate)$/)
 	{
+		my %is_refused = map { $_->{seq} => 1 } grep { $_->{outcome} eq 'rejected' } @{ $answer->{outcomes} || [] };
 		while (@{ $self->{outbox} } && $self->{outbox}[0]{seq} <= $answer->{acked_seq})
 		{
 			my $c = shift @{ $self->{outbox} };
-			$self->_fold($c);
+			$self->_fold($c) unless $is_refused{ $c->{seq} };
 			$self->{vector}{ $self->{uuid} } = $c->{seq} unless defined $self->{resume};
 		}
 		$self->_take($_) for @{ ($answer->{corrections} || {})->{changes} || [] };
@@ -146,36 +147,43 @@ sub push
 	return $self->take_answer($node->safe_psql($self->{dbname}, $self->push_sql($self->delta)));
 }
 
+# The statement that pulls a page.
+sub pull_sql
+{
+	my ($self, $max) = @_;
+	return sprintf "SELECT sync_changes_since(%s, %s, %d, %s);\n", _quote($self->{uuid}),
+	  _quote($json->encode($self->{vector})), $max || 1000, _quote($self->{resume});
+}
+
+# Take in a page; returns it.
+sub take_page
+{
+	my ($self, $text) = @_;
+	my $page = $json->decode($text);
+	if ($page->{reset})
+	{
+		$self->{rows} = {};
+		$self->{resets}++;
+	}
+	$self->_take($_) for @{ $page->{changes} };
+	$self->{received} += @{ $page->{changes} };
+	my $own = $page->{reset} ? 0 : $self->{vector}{ $self->{uuid} } || 0;
+	$self->{vector} = $page->{to};
+	$self->{vector}{ $self->{uuid} } = $own if $own > ($self->{vector}{ $self->{uuid} } || 0);
+	$self->{hlc} = $page->{hlc} if defined $page->{hlc};
+	$self->{resume} = $page->{resume};
+	shift @{ $self->{outbox} }
+	  while @{ $self->{outbox} } && $self->{outbox}[0]{seq} <= ($page->{to}{ $self->{uuid} } || 0);
+	return $page;
+}
+
 # Pull everything; returns the number of changes.
 sub pull
 {
 	my ($self, $node, $max) = @_;
-	my $n = 0;
-	while (1)
-	{
-		my $page = $json->decode(
-			$node->safe_psql(
-				$self->{dbname},
-				sprintf "SELECT sync_changes_since(%s, %s, %d, %s)", _quote($self->{uuid}),
-				_quote($json->encode($self->{vector})), $max || 1000, _quote($self->{resume})));
-		if ($page->{reset})
-		{
-			$self->{rows} = {};
-			$self->{resets}++;
-		}
-		$self->_take($_) for @{ $page->{changes} };
-		$n += @{ $page->{changes} };
-		my $own = $page->{reset} ? 0 : $self->{vector}{ $self->{uuid} } || 0;
-		$self->{vector} = $page->{to};
-		$self->{vector}{ $self->{uuid} } = $own if $own > ($self->{vector}{ $self->{uuid} } || 0);
-		$self->{hlc} = $page->{hlc} if defined $page->{hlc};
-		$self->{resume} = $page->{resume};
-		shift @{ $self->{outbox} }
-		  while @{ $self->{outbox} } && $self->{outbox}[0]{seq} <= ($page->{to}{ $self->{uuid} } || 0);
-		last unless $page->{more};
-	}
-	$self->{received} += $n;
-	return $n;
+	my $before = $self->{received};
+	1 while $self->take_page($node->safe_psql($self->{dbname}, $self->pull_sql($max)))->{more};
+	return $self->{received} - $before;
 }
 
 # A table's rows as sorted text: one "key cells" line each, of the named columns.
@@ -190,27 +198,39 @@ sub rows
 	} keys %$rows;
 }
 
-# The digest of all its rows, as doc/client.md says, and their number: what
-# sync_digest() says of a device whose rows are all in one scope.
-sub digest
+# The hash of each row, by "table key", as doc/client.md says: 16 bytes.  Of some rows
+# where a function of (table, row) chooses.
+sub row_hashes
 {
-	my ($self) = @_;
-	my @sums = (0) x 4;
-	my $n = 0;
+	my ($self, $is_wanted) = @_;
+	my %hashes;
 	for my $table (keys %{ $self->{rows} })
 	{
 		my $rows = $self->{rows}{$table};
-		for my $key (keys %$rows)
+		for my $key (grep { !$is_wanted || $is_wanted->($table, $rows->{$_}) } keys %$rows)
 		{
 			my %cells = map { $_ => $rows->{$key}{$_} } grep { defined $rows->{$key}{$_} } keys %{ $rows->{$key} };
 			my $bytes = sprintf '{"table":%s,"key":%s,"insert":%s}', $json->encode($table), $key, $json->encode(\%cells);
 			utf8::downgrade($bytes);    # strings are bytes here, as psql printed them
-			my @words = unpack 'N4', sha256($bytes);
-			$sums[$_] = ($sums[$_] + $words[$_]) % 2**32 for 0 .. 3;
-			$n++;
+			$hashes{"$table $key"} = substr sha256($bytes), 0, 16;
 		}
 	}
-	return join('', map { sprintf '%08x', $_ } @sums) . "|$n";
+	return \%hashes;
+}
+
+# The digest of its rows and their number: what sync_digest() says of a scope, if
+# these are all rows that are in it.
+sub digest
+{
+	my ($self, $is_wanted) = @_;
+	my $hashes = $self->row_hashes($is_wanted);
+	my @sums = (0) x 4;
+	for my $hash (values %$hashes)
+	{
+		my @words = unpack 'N4', $hash;
+		$sums[$_] = ($sums[$_] + $words[$_]) % 2**32 for 0 .. 3;
+	}
+	return join('', map { sprintf '%08x', $_ } @sums) . '|' . scalar keys %$hashes;
 }
 
 sub count
