@@ -69,15 +69,17 @@ static HeapTuple capture_insert(CapturedRelation *cr, TriggerData *trigdata);
 static HeapTuple capture_update(CapturedRelation *cr, TriggerData *trigdata);
 static void capture_delete(CapturedRelation *cr, TupleTableSlot *slot);
 
-static RowClock *insert_clock(CapturedRelation *cr, NewRow *row,
-							  const PlannedWrite *planned);
-static RowClock *update_clock(CapturedRelation *cr, NewRow *row,
-							  TupleTableSlot *old_slot,
-							  const PlannedWrite *planned, Bitmapset *changes);
-static RowClock *fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after);
+static RowClockData *insert_clock(CapturedRelation *cr, NewRow *row,
+								  const PlannedWrite *planned);
+static RowClockData *update_clock(CapturedRelation *cr, NewRow *row,
+								  TupleTableSlot *old_slot,
+								  const PlannedWrite *planned,
+								  const Bitmapset *changes);
+static RowClock *fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after,
+							 Stamp *stamp);
 static void stamp_changes(CapturedRelation *cr, NewRow *row,
 						  TupleTableSlot *old_slot, RowClock *clock,
-						  const Bitmapset *changes);
+						  const Bitmapset *changes, Stamp *stamp);
 static void stamp_object(CapturedRelation *cr, NewRow *row,
 						 TupleTableSlot *old_slot, RowClock *clock, int column,
 						 const Stamp *stamp);
@@ -97,7 +99,10 @@ static void bury_row(CapturedRelation *cr, TupleTableSlot *slot,
 
 static void new_row_set(NewRow *row, AttrNumber attnum, Datum value,
 						bool isnull);
-static HeapTuple new_row_form(NewRow *row);
+static HeapTuple new_row_form(NewRow *row, const CapturedRelation *cr,
+							  RowClockData *clock);
+static HeapTuple replace_last(HeapTuple tuple, TupleTableSlot *slot,
+							  const struct varlena *value);
 static void keep_old_clock(CapturedRelation *cr, NewRow *row,
 						   TupleTableSlot *old_slot);
 static void keep_old_sets(CapturedRelation *cr, NewRow *row,
@@ -232,7 +237,7 @@ static HeapTuple
 capture_insert(CapturedRelation *cr, TriggerData *trigdata)
 {
 	NewRow		row = {trigdata->tg_trigtuple, trigdata->tg_trigslot};
-	RowClock   *clock;
+	RowClockData *clock;
 	RowName		name;
 
 	if (!captured_row_name(cr, row.slot, &name))
@@ -242,9 +247,7 @@ capture_insert(CapturedRelation *cr, TriggerData *trigdata)
 										name.key.len, false));
 	log_row(cr, &name);
 	note_row(cr, &name);
-	new_row_set(&row, cr->clock_attnum,
-				RowClockPGetDatum(row_clock_pack(clock)), false);
-	return new_row_form(&row);
+	return new_row_form(&row, cr, clock);
 }
 
 static HeapTuple
@@ -254,7 +257,8 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	NewRow		row = {trigdata->tg_newtuple, trigdata->tg_newslot};
 	Bitmapset  *changes = captured_row_changes(cr, old_slot, row.slot);
 	PlannedWrite *planned = NULL;
-	RowClock   *clock;
+	RowClockData *clock;
+	Stamp		stamp;
 	RowName		old_name;
 	RowName		new_name;
 	bool		is_renamed;
@@ -263,7 +267,7 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 	{
 		keep_old_sets(cr, &row, old_slot, NULL);
 		keep_old_clock(cr, &row, old_slot);
-		return new_row_form(&row);
+		return new_row_form(&row, cr, NULL);
 	}
 
 	if (!captured_row_name(cr, old_slot, &old_name))
@@ -285,7 +289,8 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 
 		write_set_note_other(cr->table->table_id, new_name.key.data,
 							 new_name.key.len);
-		clock = fresh_clock(cr, &row, row_clock_max_hlc(old_clock));
+		clock = row_clock_pack(fresh_clock(cr, &row, row_clock_max_hlc(old_clock),
+										   &stamp));
 		bury_row(cr, old_slot, &old_name, old_clock);
 	}
 	else
@@ -297,9 +302,7 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 		log_row(cr, &new_name);
 		note_row(cr, &new_name);
 	}
-	new_row_set(&row, cr->clock_attnum,
-				RowClockPGetDatum(row_clock_pack(clock)), false);
-	return new_row_form(&row);
+	return new_row_form(&row, cr, clock);
 }
 
 static void
@@ -329,36 +332,61 @@ capture_delete(CapturedRelation *cr, TupleTableSlot *slot)
  * What a trigger put into a column that the device left out, and that has no
  * default, is the node's write.
  */
-static RowClock *
+static RowClockData *
 insert_clock(CapturedRelation *cr, NewRow *row, const PlannedWrite *planned)
 {
-	if (planned == NULL)
-		return fresh_clock(cr, row, HLC_MIN);
-	if (cr->table->has_before_insert)
-		stamp_changes(cr, row, NULL, planned->clock,
-					  unasked_values(cr, row->slot, planned));
-	return planned->clock;
+	RowClockData *made;
+	Stamp		stamp;
+
+	if (planned != NULL)
+	{
+		if (cr->table->has_before_insert)
+			stamp_changes(cr, row, NULL, planned->clock,
+						  unasked_values(cr, row->slot, planned), &stamp);
+		return row_clock_pack(planned->clock);
+	}
+	made = clock_memo_find(&cr->inserted, (Datum) 0, true, NULL);
+	if (made != NULL)
+		return made;
+	made = row_clock_pack(fresh_clock(cr, row, HLC_MIN, &stamp));
+	if (!cr->table->has_counters_or_sets)
+		clock_memo_keep(&cr->inserted, cr->context, (Datum) 0, true, NULL,
+						HLC_MIN, &stamp, made);
+	return made;
 }
 
-/* Columns that the announced statement does not set are the node's writes. */
-static RowClock *
+static RowClockData *
 update_clock(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
-			 const PlannedWrite *planned, Bitmapset *changes)
+			 const PlannedWrite *planned, const Bitmapset *changes)
 {
+	bool		isnull;
+	Datum		old;
 	RowClock   *clock;
+	Hlc			newest;
+	Stamp		stamp;
+	RowClockData *made;
 
-	if (planned == NULL)
-		clock = captured_row_clock(cr, old_slot);
-	else
+	if (planned != NULL)
 	{
-		clock = planned->clock;
-		changes = bms_difference(changes, planned->written);
+		/* columns that the announced statement does not set are the node's */
+		stamp_changes(cr, row, old_slot, planned->clock,
+					  bms_difference(changes, planned->written), &stamp);
+		return row_clock_pack(planned->clock);
 	}
-	stamp_changes(cr, row, old_slot, clock, changes);
-	if (planned == NULL && changes != NULL &&
-		ROW_RULES_KEEP_STAMP(&cr->table->rules))
+	old = slot_getattr(old_slot, cr->clock_attnum, &isnull);
+	made = clock_memo_find(&cr->updated, old, isnull, changes);
+	if (made != NULL)
+		return made;
+	clock = captured_row_clock(cr, old_slot);
+	newest = row_clock_max_hlc(clock);
+	stamp_changes(cr, row, old_slot, clock, changes, &stamp);
+	if (changes != NULL && ROW_RULES_KEEP_STAMP(&cr->table->rules))
 		stamp_row(cr, clock, changes);
-	return clock;
+	made = row_clock_pack(clock);
+	if (changes != NULL && !cr->table->has_counters_or_sets)
+		clock_memo_keep(&cr->updated, cr->context, old, isnull, changes,
+						newest, &stamp, made);
+	return made;
 }
 
 /* A write by SQL is the row's last, and had seen all that were before. */
@@ -383,34 +411,31 @@ stamp_row(CapturedRelation *cr, RowClock *clock, const Bitmapset *changes)
 
 /* The clock of a row that is new, with a stamp later than "after". */
 static RowClock *
-fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after)
+fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after, Stamp *stamp)
 {
 	SyncTable  *t = cr->table;
-	Stamp		stamp;
 	int			i;
 
-	sync_node_stamp(&stamp, after);
+	sync_node_row_stamp(stamp, after);
 	if (t->has_counters_or_sets)
 	{
 		for (i = 0; i < t->ncolumns; i++)
 			if (t->columns[i].value_class == VALUE_ORSET)
-				tag_set(cr, row, NULL, i, &stamp);
+				tag_set(cr, row, NULL, i, stamp);
 	}
-	return row_clock_create_whole(CurrentMemoryContext, t->max_column_id,
-								  &stamp);
+	return row_clock_create_whole(CurrentMemoryContext, t->max_column_id, stamp);
 }
 
 /* Give the changed columns one stamp, later than all that the clock has. */
 static void
 stamp_changes(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
-			  RowClock *clock, const Bitmapset *changes)
+			  RowClock *clock, const Bitmapset *changes, Stamp *stamp)
 {
-	Stamp		stamp;
 	int			i = -1;
 
 	if (bms_is_empty(changes))
 		return;
-	sync_node_stamp(&stamp, row_clock_max_hlc(clock));
+	sync_node_row_stamp(stamp, row_clock_max_hlc(clock));
 	while ((i = bms_next_member(changes, i)) >= 0)
 	{
 		SyncColumn *column = &cr->table->columns[i];
@@ -418,13 +443,13 @@ stamp_changes(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
 		if (column->is_key)
 			continue;			/* another spelling of the same key */
 		if (column->policy == POLICY_JSON && old_slot != NULL)
-			stamp_object(cr, row, old_slot, clock, i, &stamp);
+			stamp_object(cr, row, old_slot, clock, i, stamp);
 		else
-			row_clock_set(clock, column->column_id, &stamp);
+			row_clock_set(clock, column->column_id, stamp);
 		if (i == cr->table->scope_column)
-			row_clock_set_scope(clock, &stamp);
+			row_clock_set_scope(clock, stamp);
 		if (column->value_class == VALUE_ORSET)
-			tag_set(cr, row, old_slot, i, &stamp);
+			tag_set(cr, row, old_slot, i, stamp);
 	}
 }
 
@@ -522,7 +547,7 @@ bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name,
 {
 	Stamp		stamp;
 
-	sync_node_stamp(&stamp, row_clock_max_hlc(clock));
+	sync_node_row_stamp(&stamp, row_clock_max_hlc(clock));
 	clock->nfloor = 0;
 	row_clock_add_floor(clock, &stamp);
 	tombstone_put(cr->table->table_id, name->key.data, name->key.len,
@@ -550,12 +575,24 @@ new_row_set(NewRow *row, AttrNumber attnum, Datum value, bool isnull)
 	row->nulls[attnum - 1] = isnull;
 }
 
-/* As heap_modify_tuple() does it, without taking the tuple apart once more. */
+/*
+ * As heap_modify_tuple() does it, without taking the tuple apart once more.  With
+ * this clock, or where that is NULL the one that it has.
+ */
 static HeapTuple
-new_row_form(NewRow *row)
+new_row_form(NewRow *row, const CapturedRelation *cr, RowClockData *clock)
 {
 	HeapTuple	tuple;
 
+	if (clock != NULL && row->values == NULL &&
+		cr->clock_attnum == row->slot->tts_tupleDescriptor->natts)
+	{
+		tuple = replace_last(row->tuple, row->slot, clock);
+		if (tuple != NULL)
+			return tuple;
+	}
+	if (clock != NULL)
+		new_row_set(row, cr->clock_attnum, RowClockPGetDatum(clock), false);
 	if (row->values == NULL)
 		return row->tuple;
 	tuple = heap_form_tuple(row->slot->tts_tupleDescriptor, row->values,
@@ -564,6 +601,76 @@ new_row_form(NewRow *row)
 	tuple->t_self = row->tuple->t_self;
 	tuple->t_tableOid = row->tuple->t_tableOid;
 	return tuple;
+}
+
+/*
+ * A copy of a tuple, as heap_form_tuple() made it, with another value of its last
+ * column, which stands behind all the others: so they need not be looked at.  NULL
+ * where it is not as simple as that.
+ */
+static HeapTuple
+replace_last(HeapTuple tuple, TupleTableSlot *slot, const struct varlena *value)
+{
+	HeapTupleHeader old = tuple->t_data;
+	int			natts = slot->tts_tupleDescriptor->natts;
+	int			nullslen = BITMAPLEN(natts);
+	bool		has_nulls = false;
+	char	   *end = (char *) old + tuple->t_len;
+	bits8		nulls[BITMAPLEN(MaxHeapAttributeNumber)];
+	HeapTuple	result;
+	HeapTupleHeader header;
+	int			hoff;
+	int			len;
+	char	   *p;
+
+	if (!VARATT_CAN_MAKE_SHORT(value) || HeapTupleHeaderGetNatts(old) != natts ||
+		HeapTupleHeaderGetDatumLength(old) != tuple->t_len ||
+		HeapTupleHeaderGetTypeId(old) != slot->tts_tupleDescriptor->tdtypeid)
+		return NULL;
+	if (!(old->t_infomask & HEAP_HASNULL) || !att_isnull(natts - 1, old->t_bits))
+	{
+		bool		isnull;
+
+		end = DatumGetPointer(slot_getattr(slot, natts, &isnull));
+		if (isnull || end < (char *) old + old->t_hoff ||
+			end >= (char *) old + tuple->t_len || !VARATT_IS_SHORT(end))
+			return NULL;
+	}
+	if (old->t_infomask & HEAP_HASNULL)
+	{
+		memcpy(nulls, old->t_bits, nullslen);
+		nulls[nullslen - 1] |= 1 << ((natts - 1) & 0x07);
+		for (int i = 0; i < nullslen; i++)
+		{
+			bits8		all = i < nullslen - 1 || (natts & 0x07) == 0 ? 0xFF :
+				(1 << (natts & 0x07)) - 1;
+
+			has_nulls |= nulls[i] != all;
+		}
+	}
+
+	hoff = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? nullslen : 0));
+	len = end - ((char *) old + old->t_hoff);
+	result = palloc(HEAPTUPLESIZE + hoff + len + VARATT_CONVERTED_SHORT_SIZE(value));
+	result->t_len = hoff + len + VARATT_CONVERTED_SHORT_SIZE(value);
+	result->t_self = tuple->t_self;
+	result->t_tableOid = tuple->t_tableOid;
+	header = result->t_data = (HeapTupleHeader) ((char *) result + HEAPTUPLESIZE);
+	memset(header, 0, hoff);
+	memcpy(header, old, SizeofHeapTupleHeader);
+	HeapTupleHeaderSetDatumLength(header, result->t_len);
+	header->t_infomask &= ~HEAP_HASNULL;
+	header->t_infomask |= HEAP_HASVARWIDTH | (has_nulls ? HEAP_HASNULL : 0);
+	header->t_hoff = hoff;
+	if (has_nulls)
+		memcpy(header->t_bits, nulls, nullslen);
+
+	p = (char *) header + hoff;
+	memcpy(p, (char *) old + old->t_hoff, len);
+	p += len;
+	SET_VARSIZE_SHORT(p, VARATT_CONVERTED_SHORT_SIZE(value));
+	memcpy(p + VARHDRSZ_SHORT, VARDATA(value), VARSIZE(value) - VARHDRSZ);
+	return result;
 }
 
 /* Nothing has changed: undo an assignment to the clock. */

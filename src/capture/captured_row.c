@@ -57,6 +57,7 @@ captured_relation_make(MemoryContext context, Relation rel, const char *table_id
 				 errmsg("capture trigger of table \"%s\" is for another table",
 						RelationGetRelationName(rel))));
 
+	cr->context = context;
 	find_attnums(cr, rel);
 	MemoryContextSwitchTo(old_context);
 	cr->is_watched = waiting_is_watched(cr->table->table_id);
@@ -157,17 +158,14 @@ captured_row_changes(const CapturedRelation *cr, TupleTableSlot *old_slot,
 	for (i = 0; i < cr->table->ncolumns; i++)
 	{
 		const SyncColumn *column = &cr->table->columns[i];
-		bool		old_isnull;
-		bool		new_isnull;
-		Datum		old_value;
-		Datum		new_value;
+		int			attno = cr->attnums[i] - 1;
+		bool		isnull = old_slot->tts_isnull[attno];
 
 		if (column->is_generated)
 			continue;
-		old_value = captured_row_value(cr, old_slot, i, &old_isnull);
-		new_value = captured_row_value(cr, new_slot, i, &new_isnull);
-		if (old_isnull != new_isnull ||
-			(!old_isnull && !same_value(column, old_value, new_value)))
+		if (isnull != new_slot->tts_isnull[attno] ||
+			(!isnull && !same_value(column, old_slot->tts_values[attno],
+									new_slot->tts_values[attno])))
 			changes = bms_add_member(changes, i);
 	}
 	return changes;
@@ -180,10 +178,12 @@ captured_row_changes(const CapturedRelation *cr, TupleTableSlot *old_slot,
 static bool
 same_value(const SyncColumn *column, Datum a, Datum b)
 {
-	if (column->typbyval)
-		return a == b;
-	if (DatumGetPointer(a) == DatumGetPointer(b))
+	if (a == b)
 		return true;
+	if (column->typbyval)
+		return false;
+	if (column->typlen > 0)
+		return memcmp(DatumGetPointer(a), DatumGetPointer(b), column->typlen) == 0;
 	if (column->typlen == -1 &&
 		VARSIZE_ANY(DatumGetPointer(a)) == VARSIZE_ANY(DatumGetPointer(b)) &&
 		memcmp(DatumGetPointer(a), DatumGetPointer(b),

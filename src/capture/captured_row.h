@@ -9,6 +9,7 @@
 #ifndef OFFLINE_SYNC_CAPTURED_ROW_H
 #define OFFLINE_SYNC_CAPTURED_ROW_H
 
+#include "capture/clock_memo.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
@@ -23,6 +24,9 @@ typedef struct CapturedRelation
 	AttrNumber *attnums;		/* [table->ncolumns]; a partition's may differ
 								 * from the root's */
 	bool		is_watched;		/* a change of a device waits for some row */
+	MemoryContext context;		/* all of this */
+	ClockMemo	inserted;
+	ClockMemo	updated;
 } CapturedRelation;
 
 /* How a row is called in the log. */

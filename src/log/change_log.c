@@ -245,7 +245,9 @@ count_shared(const PendingEntry *entry, int n)
 		return 1;
 	for (i = 0; i < n; i++)
 	{
-		size += VARINT_MAX_SIZE + VARSIZE(entry[i].key) - VARHDRSZ;
+		int			len = VARSIZE(entry[i].key) - VARHDRSZ;
+
+		size += varint_size(len) + len;
 		if (entry[i].table_id != entry->table_id ||
 			!same_scope(entry[i].scope, entry->scope) ||
 			size > MAX_SHARED_KEYS_SIZE)

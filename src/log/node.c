@@ -115,6 +115,9 @@ static uint64 oldest_running_xid(void);
 static void read_node(Relation rel, HeapTuple tuple, SyncNode *node);
 static void read_uuids(void);
 
+/* clock */
+static Hlc	wall_clock(void);
+
 /* vectors */
 static bool is_lost_of(const VersionVector *vv, const SyncNode *node);
 static bool covers_any(const VersionVector *vv, const VersionVector *other,
@@ -554,11 +557,8 @@ read_node(Relation rel, HeapTuple tuple, SyncNode *node)
 Hlc
 sync_clock_now(void)
 {
-	struct timeval tv;
-	Hlc			now;
+	Hlc			now = wall_clock();
 
-	gettimeofday(&tv, NULL);
-	now = HLC_MAKE((uint64) tv.tv_sec * 1000 + tv.tv_usec / 1000, 0);
 	last_clock = now > last_clock ? now : hlc_successor(last_clock);
 	return last_clock;
 }
@@ -573,6 +573,35 @@ sync_node_stamp(Stamp *stamp, Hlc after)
 	stamp->replica = *sync_node_uuid();
 	stamp->node = stamp->replica;
 	stamp->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+}
+
+/*
+ * What anybody else takes from the clock in between is later than the stamp, and the
+ * next stamp later than that: so stamps still tell what came first.
+ */
+void
+sync_node_row_stamp(Stamp *stamp, Hlc after)
+{
+	static Stamp shared;		/* the one given out last */
+
+	if (shared.hlc == last_clock && shared.hlc > after && locked_level > 0 &&
+		shared.xid == U64FromFullTransactionId(GetTopFullTransactionIdIfAny()) &&
+		wall_clock() <= shared.hlc)
+	{
+		*stamp = shared;
+		return;
+	}
+	sync_node_stamp(stamp, after);
+	shared = *stamp;
+}
+
+static Hlc
+wall_clock(void)
+{
+	struct timeval tv;
+
+	gettimeofday(&tv, NULL);
+	return HLC_MAKE((uint64) tv.tv_sec * 1000 + tv.tv_usec / 1000, 0);
 }
 
 /* ----------------------------------------------------------------

@@ -27,6 +27,16 @@ varint_put(char *p, uint64 v)
 	return p;
 }
 
+static inline int
+varint_size(uint64 v)
+{
+	int			size = 1;
+
+	while ((v >>= 7) > 0)
+		size++;
+	return size;
+}
+
 static inline void
 varint_append(StringInfo buf, uint64 v)
 {
