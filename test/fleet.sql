@@ -268,7 +268,7 @@ EXCEPTION WHEN raise_exception THEN
 END $$;
 
 -- What has gone must not be wanted by any device that clean-up has to wait for: one that may pull the scope, was granted
--- it before that happened, and has not acknowledged it.
+-- it before that happened, and has not acknowledged it; or that is back since before that happened.
 CREATE FUNCTION clean_up(max_rows int) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE m record; again boolean := false;
 BEGIN
@@ -289,7 +289,8 @@ BEGIN
     JOIN offline_sync.node n ON n.id = x.node
     JOIN offline_sync.device_scope s ON s.scope = x.scope AND s.can_pull AND (s.granted_node < x.node OR s.granted_node = x.node AND s.granted_xid < x.xid)
     JOIN offline_sync.device d ON d.device = s.device
-    WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL AND NOT vv_covers(d.seen, n.node, x.xid::text::bigint);
+    WHERE d.revoked_at IS NULL AND NOT vv_covers(d.seen, n.node, x.xid::text::bigint)
+        AND (d.fenced_at IS NULL OR d.returned_node < x.node OR d.returned_node = x.node AND d.returned_horizon <= x.xid);
     RETURN again;
 END $$;
 
@@ -363,6 +364,7 @@ BEGIN
     ELSIF dice < 0.62 THEN
         DELETE FROM in_flight WHERE device = me;
         BEGIN
+            IF cleans() AND chance(0.3) THEN PERFORM sync_hello(me); END IF;
             FOR i IN 0 .. below(4) LOOP
                 EXIT WHEN NOT take_page(me, 1 + below(20), chance(0.1));
             END LOOP;
@@ -407,7 +409,7 @@ BEGIN
     ELSIF dice < 0.806 THEN
         BEGIN
             UPDATE offline_sync.device SET last_push_at = now() - interval '1 year', last_ack_at = now() - interval '1 year',
-                registered_at = now() - interval '1 year' WHERE device = me;
+                registered_at = now() - interval '1 year', returned_at = returned_at - interval '1 year' WHERE device = me;
         EXCEPTION WHEN lock_not_available THEN
             RETURN 'expired in vain';
         END;

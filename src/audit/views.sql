@@ -197,12 +197,13 @@ COMMENT ON VIEW sync_audit IS
 -- What clean-up leaves for somebody's sake.
 CREATE VIEW sync_holdbacks WITH (security_barrier) AS
 SELECT d.device, d.label, d.owner,
-       coalesce(d.last_ack_at, d.registered_at) AS since,
+       greatest(d.registered_at, d.last_ack_at, d.returned_at) AS since,
        l.entries
 FROM offline_sync.visible_device d
 CROSS JOIN LATERAL (SELECT offline_sync.device_lag(d.device, d.seen) AS entries
                     OFFSET 0) l
-WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL AND l.entries > 0;
+WHERE d.revoked_at IS NULL AND (d.fenced_at IS NULL OR d.returned_at IS NOT NULL)
+  AND l.entries > 0;
 COMMENT ON VIEW sync_holdbacks IS
     'devices that entries of the change log are kept for, and tombstones, until they acknowledge them or expire; entries are counted up to 10000';
 
@@ -222,9 +223,14 @@ FROM (
     WHERE d.revoked_at IS NULL AND d.fenced_at IS NOT NULL
     UNION ALL
     SELECT 'longest_silence_seconds',             -- of those that clean-up waits for
-           (SELECT extract(epoch FROM pg_catalog.now() - min(greatest(d.registered_at, d.last_ack_at)))::bigint
+           (SELECT extract(epoch FROM pg_catalog.now() -
+                                      min(greatest(d.registered_at, d.last_ack_at, d.returned_at)))::bigint
             FROM offline_sync.device d
-            WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL)
+            WHERE d.revoked_at IS NULL AND (d.fenced_at IS NULL OR d.returned_at IS NOT NULL))
+    UNION ALL
+    SELECT 'unsettled_transactions',              -- ids from the oldest open one on
+           (pg_catalog.pg_snapshot_xmax(s)::text::bigint - pg_catalog.pg_snapshot_xmin(s)::text::bigint)
+    FROM pg_catalog.pg_current_snapshot() AS s
     UNION ALL
     SELECT 'open_conflicts', count(*) FROM offline_sync.conflict k WHERE k.state = 'open'
     UNION ALL

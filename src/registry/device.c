@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "executor/tuptable.h"
+#include "log/node.h"
 #include "log/state.h"
 #include "miscadmin.h"
 #include "offline_sync.h"
@@ -254,6 +255,7 @@ device_from_tuple(HeapTuple tuple, TupleDesc desc)
 
 	device->nwaiting = DatumGetInt32(values[ANUM_DEVICE_WAITING - 1]);
 	device->is_fenced = !nulls[ANUM_DEVICE_FENCED_AT - 1];
+	device->has_returned = !nulls[ANUM_DEVICE_RETURNED_AT - 1];
 
 	device->must_sign = DatumGetBool(values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1]);
 	if (!nulls[ANUM_DEVICE_PUBLIC_KEY - 1])
@@ -362,6 +364,7 @@ sync_device_advance(SyncDevice *device, int64 acked_seq, Hlc hlc)
 		device_row_set(&change, ANUM_DEVICE_SCHEMA_VERSION,
 					   Int32GetDatum(device->schema_version));
 	device_row_set(&change, ANUM_DEVICE_WAITING, Int32GetDatum(device->nwaiting));
+	device_row_return(device, &change);
 	device_row_update(device, &change);
 
 	device->acked_seq = acked_seq;
@@ -385,6 +388,24 @@ sync_device_set_bucket(SyncDevice *device)
 	device_row_set(&change, ANUM_DEVICE_BUCKET_FULL_AT,
 				   TimestampTzGetDatum(device->bucket_full_at));
 	device_row_update(device, &change);
+}
+
+/*
+ * What had ended by the time of the call comes with the device's fresh start,
+ * which begins after it.
+ */
+void
+device_row_return(SyncDevice *device, DeviceRowChange *change)
+{
+	if (!device->is_fenced || device->has_returned)
+		return;
+	device_row_set(change, ANUM_DEVICE_RETURNED_AT,
+				   TimestampTzGetDatum(GetCurrentTimestamp()));
+	device_row_set(change, ANUM_DEVICE_RETURNED_NODE,
+				   Int32GetDatum(sync_node_id()));
+	device_row_set(change, ANUM_DEVICE_RETURNED_HORIZON,
+				   UInt64GetDatum(sync_snapshot_horizon(GetLatestSnapshot())));
+	device->has_returned = true;
 }
 
 void

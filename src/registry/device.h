@@ -28,6 +28,7 @@ typedef struct SyncDevice
 	Hlc			hlc;			/* of its last stored change, as lifted */
 	bool		is_revoked;
 	bool		is_fenced;		/* clean-up went on without it */
+	bool		has_returned;	/* and it has called since */
 	int			schema_version; /* that it declared last; 0: never did */
 	int			nwaiting;		/* changes that wait for a row */
 	TimestampTz last_seen_at;	/* last ack: a push does not say how far it is */

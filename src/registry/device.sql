@@ -22,7 +22,10 @@ CREATE TABLE offline_sync.device (
     bucket_full_at  timestamptz,                  -- when it may push a whole burst again
     class_node      int,                          -- position at which it got another class; NULL: never
     class_xid       xid8,
-    fenced_at       timestamptz                   -- clean-up goes on without it until it has started afresh
+    fenced_at       timestamptz,                  -- clean-up goes on without it until it has started afresh
+    returned_at     timestamptz,                  -- it has called since: clean-up waits for it again, but
+    returned_node   int,                          -- it needs nothing of what had ended before this position
+    returned_horizon xid8
 ) WITH (fillfactor = 70);                         -- progress is a heap-only update
 COMMENT ON TABLE offline_sync.device IS 'devices: see the view sync_devices';
 
@@ -100,7 +103,7 @@ CREATE FUNCTION sync_hello(
     OUT schema_version int,
     OUT limits      jsonb)
 AS 'MODULE_PATHNAME', 'sync_hello'
-LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION sync_hello(uuid) IS
     'where a device stands: what was acknowledged, its status, and the limits (sizes in bytes, times in milliseconds)';
 

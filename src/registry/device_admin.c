@@ -285,6 +285,9 @@ device_insert(const pg_uuid_t *uuid, const DeviceAttributes *attributes)
 	nulls[ANUM_DEVICE_REVOKED_AT - 1] = true;
 	nulls[ANUM_DEVICE_SCHEMA_VERSION - 1] = true;
 	nulls[ANUM_DEVICE_FENCED_AT - 1] = true;
+	nulls[ANUM_DEVICE_RETURNED_AT - 1] = true;
+	nulls[ANUM_DEVICE_RETURNED_NODE - 1] = true;
+	nulls[ANUM_DEVICE_RETURNED_HORIZON - 1] = true;
 	values[ANUM_DEVICE_WAITING - 1] = Int32GetDatum(0);
 	values[ANUM_DEVICE_REQUIRE_SIGNATURE - 1] = BoolGetDatum(false);
 	nulls[ANUM_DEVICE_PREVIOUS_KEY - 1] = true;

@@ -52,6 +52,7 @@ typedef struct LagCount
 
 static const char *device_status(const SyncDevice *device);
 static Datum device_limits(void);
+static SyncDevice *note_return(const pg_uuid_t *uuid);
 static VersionVector *device_credible_vector(const SyncDevice *device,
 											 const VersionVector *claimed);
 static void device_store_ack(SyncDevice *device, const VersionVector *claimed);
@@ -75,6 +76,10 @@ sync_hello(PG_FUNCTION_ARGS)
 	Datum		values[7];
 	bool		nulls[7] = {false};
 
+	if (device->is_fenced && !device->has_returned && !device->is_revoked &&
+		!RecoveryInProgress() && !XactReadOnly)
+		device = note_return(uuid);
+
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
@@ -87,6 +92,19 @@ sync_hello(PG_FUNCTION_ARGS)
 	values[6] = device_limits();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
+}
+
+/* A fenced device is back: what changes from here on is kept for it. */
+static SyncDevice *
+note_return(const pg_uuid_t *uuid)
+{
+	SyncDevice *device = sync_device_get(uuid, true);
+	DeviceRowChange change = {0};
+
+	device_row_return(device, &change);
+	if (change.replace[ANUM_DEVICE_RETURNED_AT - 1])
+		device_row_update(device, &change);
+	return device;
 }
 
 PG_FUNCTION_INFO_V1(sync_ack);
@@ -253,7 +271,10 @@ device_store_ack(SyncDevice *device, const VersionVector *claimed)
 	if (sync_device_is_expired(device) &&
 		((vv_compare(old, seen) == VV_EQUAL && !device_is_current(device, seen)) ||
 		 (device->is_fenced && !has_started_afresh(device, claimed))))
+	{
+		(void) note_return(&device->uuid);
 		return;
+	}
 
 	device->last_seen_at = GetCurrentTimestamp();
 	device_row_set(&change, ANUM_DEVICE_SEEN, VersionVectorPGetDatum(seen));
@@ -261,8 +282,10 @@ device_store_ack(SyncDevice *device, const VersionVector *claimed)
 				   TimestampTzGetDatum(device->last_seen_at));
 	if (device->is_fenced)
 	{
-		device_row_set(&change, ANUM_DEVICE_FENCED_AT, (Datum) 0);
-		change.nulls[ANUM_DEVICE_FENCED_AT - 1] = true;
+		device_row_set_null(&change, ANUM_DEVICE_FENCED_AT);
+		device_row_set_null(&change, ANUM_DEVICE_RETURNED_AT);
+		device_row_set_null(&change, ANUM_DEVICE_RETURNED_NODE);
+		device_row_set_null(&change, ANUM_DEVICE_RETURNED_HORIZON);
 	}
 	device_row_update(device, &change);
 }

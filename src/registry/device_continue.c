@@ -29,6 +29,8 @@
 #include "registry/device.h"
 
 static uint64 covered_up_to(const VersionVector *vv, const SyncNode *node);
+static uint64 ended_by_grant(const SyncNode *nodes, int nnodes,
+							 const SyncNode *node, const SyncDeviceScope *scope);
 static bool has_unseen_entry(const char *scope, const SyncNode *node,
 							 uint64 from, uint64 to, const VersionVector *vv,
 							 Snapshot snapshot);
@@ -61,8 +63,7 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 			CHECK_FOR_INTERRUPTS();
 			if (!scope->can_pull)
 				continue;
-			if (scope->granted_node == node->id)
-				from = Max(from, scope->granted_horizon - 1);
+			from = Max(from, ended_by_grant(nodes, nnodes, node, scope));
 			if (from < log_forgotten_xid(scope->scope, node->id, snapshot) ||
 				(from < released &&
 				 has_unseen_entry(scope->scope, node, from + 1, released, vv,
@@ -80,6 +81,25 @@ covered_up_to(const VersionVector *vv, const SyncNode *node)
 	if (node->open_at_end != NULL && vv_find(node->open_at_end, &node->uuid) != NULL)
 		vv = vv_join_vectors(vv, node->open_at_end);
 	return vv_base_counter(vv, &node->uuid);
+}
+
+/*
+ * Up to where a node's transactions had ended when the scope was granted.  A
+ * former node of the same cluster may have left a prepared one behind; transaction
+ * ids of another cluster say nothing.
+ */
+static uint64
+ended_by_grant(const SyncNode *nodes, int nnodes, const SyncNode *node,
+			   const SyncDeviceScope *scope)
+{
+	if (scope->granted_node < node->id)
+		return 0;
+	if (scope->granted_node == node->id)
+		return scope->granted_horizon - 1;
+	for (int i = 0; i < nnodes; i++)
+		if (nodes[i].id == scope->granted_node && nodes[i].is_local)
+			return node->is_local ? scope->granted_horizon - 1 : VV_MAX_COUNTER;
+	return 0;
 }
 
 static bool

@@ -37,7 +37,10 @@
 #define ANUM_DEVICE_CLASS_NODE		19
 #define ANUM_DEVICE_CLASS_XID		20
 #define ANUM_DEVICE_FENCED_AT		21
-#define NATTS_DEVICE				21
+#define ANUM_DEVICE_RETURNED_AT		22
+#define ANUM_DEVICE_RETURNED_NODE	23
+#define ANUM_DEVICE_RETURNED_HORIZON	24
+#define NATTS_DEVICE				24
 
 /* offline_sync.device_scope */
 #define ANUM_SCOPE_DEVICE			1
@@ -69,6 +72,9 @@ extern SyncDevice *device_row_find(const pg_uuid_t *uuid, bool lock);
 /* Write to the device's row, which this transaction has locked; device->tid
  * follows.  A heap-only update, since the key does not change. */
 extern void device_row_update(SyncDevice *device, DeviceRowChange *change);
+
+/* A fenced device has called: have clean-up wait for it, from here on. */
+extern void device_row_return(SyncDevice *device, DeviceRowChange *change);
 
 /* What the device acknowledged, palloc'd. */
 extern VersionVector *device_row_seen(const SyncDevice *device);

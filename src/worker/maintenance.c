@@ -115,40 +115,64 @@ static const char *const prune_queue =
 " DELETE FROM offline_sync.queue q USING old WHERE q.id = old.id RETURNING 1)"
 " SELECT count(*) FROM gone";
 
-/* $1: silent since then; $2: limit */
+/*
+ * One that has come back, and did not start afresh in as long a time, is fenced
+ * again.
+ *
+ * $1: silent since then; $2: limit
+ */
 static const char *const fence_devices =
 "WITH old AS MATERIALIZED ("
 " SELECT d.device FROM offline_sync.device d"
-" WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL"
-" AND greatest(d.registered_at, d.last_ack_at) <= $1"
+" WHERE d.revoked_at IS NULL"
+" AND CASE WHEN d.fenced_at IS NULL THEN greatest(d.registered_at, d.last_ack_at)"
+" ELSE d.returned_at END <= $1"
 " ORDER BY d.device LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED),"
 " fenced AS ("
-" UPDATE offline_sync.device d SET fenced_at = statement_timestamp() FROM old"
-" WHERE d.device = old.device RETURNING 1)"
+" UPDATE offline_sync.device d SET fenced_at = statement_timestamp(),"
+" returned_at = NULL, returned_node = NULL, returned_horizon = NULL"
+" FROM old WHERE d.device = old.device RETURNING 1)"
 " SELECT count(*) FROM fenced";
+
+/*
+ * Up to where the transactions of a node had ended at a moment that was noted by node
+ * "at" as the oldest one that ran then.  A former node of the same cluster may have
+ * left a prepared one behind; transaction ids of another cluster say nothing.
+ */
+#define ENDED_BY(node, cluster, at, horizon) \
+	"CASE WHEN " at " < " node " THEN 0" \
+	" WHEN " at " = " node " OR " cluster " = (SELECT c.system_identifier" \
+	" FROM offline_sync.node c WHERE c.id = " at ") THEN " horizon "::text::bigint - 1" \
+	" ELSE 9223372036854775807 END"
 
 /*
  * Up to where the devices that are asked have seen everything, by device and node:
  * a transaction in a gap of what a device has seen may have written what its pull
- * did not find.  What a former node lost is no gap.
+ * did not find.  What a former node lost is no gap.  A fenced device that has come
+ * back needs what its fresh start may not bring.
  */
 #define SEEN_UP_TO \
 	"seen_up_to AS MATERIALIZED (" \
-	" SELECT d.device, n.id AS node," \
-	" vv_get(CASE WHEN n.open_at_end IS NULL THEN d.seen" \
-	" ELSE vv_join(d.seen, n.open_at_end) END, n.node) AS xid" \
+	" SELECT d.device, n.id AS node, n.system_identifier AS cluster," \
+	" greatest(vv_get(CASE WHEN n.open_at_end IS NULL THEN d.seen" \
+	" ELSE vv_join(d.seen, n.open_at_end) END, n.node)," \
+	" CASE WHEN d.returned_at IS NOT NULL THEN " \
+	ENDED_BY("n.id", "n.system_identifier", "d.returned_node", "d.returned_horizon") \
+	" END) AS xid" \
 	" FROM offline_sync.device d CROSS JOIN offline_sync.node n" \
-	" WHERE d.revoked_at IS NULL AND d.fenced_at IS NULL)"
+	" WHERE d.revoked_at IS NULL" \
+	" AND (d.fenced_at IS NULL OR d.returned_at IS NOT NULL))"
 
 /* The last position that a device needs no entry of a scope up to; what had ended
  * before a grant comes with the base scan. */
 #define NEEDS_AFTER \
-	"greatest(u.xid, CASE WHEN s.granted_node = u.node" \
-	" THEN s.granted_horizon::text::bigint - 1 ELSE 0 END)"
+	"greatest(u.xid, " \
+	ENDED_BY("u.node", "u.cluster", "s.granted_node", "s.granted_horizon") ")"
 
 /*
  * Entries, scope by scope, that every device which may pull the scope has
- * seen.  Never those of a transaction behind one that is still running: a new
+ * seen.  The index is not read where entries have gone already: until the next vacuum
+ * it leads to dead ones there.  Never those of a transaction behind one that is still running: a new
  * device could not claim all up to there.  Positions of a node of another cluster
  * have nothing to do with the transactions here.  Events without a scope stay;
  * there are few.
@@ -156,14 +180,26 @@ static const char *const fence_devices =
  * $1: the oldest running transaction; $2: limit; $3: this cluster
  */
 static const char *const prune_log =
-"WITH RECURSIVE stretch (scope, node) AS ("
-" (SELECT l.scope, l.node FROM offline_sync.change_log l"
-" WHERE l.scope IS NOT NULL ORDER BY l.scope, l.node LIMIT 1)"
+"WITH RECURSIVE stretch (scope, node, after) AS ("
+" SELECT ''::text COLLATE \"C\", 0, '0'::xid8"
 " UNION ALL"
-" SELECT n.scope, n.node FROM stretch p CROSS JOIN LATERAL ("
+" SELECT n.scope, n.node, n.after FROM stretch p CROSS JOIN LATERAL ("
+" WITH known AS MATERIALIZED ("
+" SELECT f.scope, f.node, f.xid FROM offline_sync.log_forgotten f"
+" WHERE (f.scope, f.node) > (p.scope, p.node)"
+" ORDER BY f.scope, f.node LIMIT 1)"
+" SELECT l.scope, l.node, '0'::xid8 AS after FROM known k CROSS JOIN LATERAL ("
 " SELECT l.scope, l.node FROM offline_sync.change_log l"
 " WHERE (l.scope, l.node) > (p.scope, p.node)"
-" ORDER BY l.scope, l.node LIMIT 1) AS n),"
+" AND (l.scope, l.node) < (k.scope, k.node)"
+" ORDER BY l.scope, l.node LIMIT 1) AS l"
+" UNION ALL"
+" SELECT k.scope, k.node, k.xid FROM known k"
+" UNION ALL"
+" (SELECT l.scope, l.node, '0'::xid8 FROM offline_sync.change_log l"
+" WHERE (l.scope, l.node) > (p.scope, p.node) AND NOT EXISTS (SELECT FROM known)"
+" ORDER BY l.scope, l.node LIMIT 1)"
+" ORDER BY scope, node LIMIT 1) AS n),"
 SEEN_UP_TO ","
 " needed AS MATERIALIZED ("
 " SELECT s.scope, u.node, min(" NEEDS_AFTER ") AS after"
@@ -175,7 +211,7 @@ SEEN_UP_TO ","
 " LEFT JOIN needed ON needed.scope = p.scope AND needed.node = p.node"
 " CROSS JOIN LATERAL ("
 " SELECT l.ctid AS row, l.xid FROM offline_sync.change_log l"
-" WHERE l.scope = p.scope AND l.node = p.node"
+" WHERE l.scope = p.scope AND l.node = p.node AND l.xid >= p.after"
 " AND l.xid <= least(needed.after, CASE WHEN n.system_identifier = $3"
 " THEN $1::text::bigint - 1 ELSE 9223372036854775807 END)::text::xid8"
 " ORDER BY l.xid LIMIT $2 FOR UPDATE SKIP LOCKED) AS o"

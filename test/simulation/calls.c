@@ -328,6 +328,7 @@ bool
 pull_page(Device *device, int max, bool is_lost)
 {
 	char	   *vector = json_write(device->vector);
+	bool		must_reset = device->resume == NULL && is_fenced(device);
 	Rows	   *rows = ask(sim.client, 4, "SELECT sync_changes_since($1, $2, $3, $4)", device->id, vector,
 						   form("%d", max), device->resume);
 	bool		more;
@@ -340,6 +341,8 @@ pull_page(Device *device, int max, bool is_lost)
 	}
 	note("... %s%s", VALUE(rows, 0, 0), is_lost ? ", which is lost" : "");
 	check_page(device, json_parse(VALUE(rows, 0, 0)));
+	if (must_reset && !json_true(json_parse(VALUE(rows, 0, 0)), "reset"))
+		violation("device %d was silent too long, and goes on from %s", device->n, vector);
 	if (is_lost)
 		return false;
 	more = device_page(device, VALUE(rows, 0, 0));
@@ -353,9 +356,12 @@ pull(Device *device)
 {
 	int			pages = chance(40) ? 100 : 1 + below(4);
 	int			max = chance(30) ? 1000 : 1 + below(8);
+	bool		more = true;
 
-	while (pages-- > 0 && pull_page(device, max, chance(8)))
-		;
+	while (pages-- > 0 && more)
+		more = pull_page(device, max, chance(8));
+	if (!more && device->resume == NULL && chance(50))
+		ack(device);
 }
 
 void

@@ -50,6 +50,12 @@ fetch_submission(void)
 	if (s.device->is_waiting)
 		return;
 	answer = ask(sim.client, 1, "SELECT status, acked_seq, outcomes, corrections, hlc FROM sync_submission($1)", s.id);
+	if (answer == NULL && strcmp(error_state, "42704") == 0 && s.device->answered >= s.last)
+	{
+		note("the answer to %lld to %lld is gone, since device %d has acknowledged it", s.first, s.last, s.device->n);
+		sim.submissions[i] = sim.submissions[--sim.nsubmissions];
+		return;
+	}
 	if (answer == NULL)
 	{
 		call_failed("submission");

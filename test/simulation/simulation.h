@@ -226,6 +226,7 @@ typedef struct Device
 	Hlc			stored_hlc;		/* of the last one, as lifted */
 	Position	grant;			/* of scope '' */
 	bool		may_get_again;	/* told whole by right: new grant, fresh start */
+	int			silent_until;	/* step */
 } Device;
 
 extern void device_start(Device *device);
@@ -370,6 +371,13 @@ extern void fetch_submission(void);
 extern void forget_submissions(const Device *device);
 extern void process_queue(int max);
 extern bool has_submitted(const Device *device);
+
+/* --------------------------------------------------------------- clean.c */
+
+extern void clean_up(void);
+extern void expire(Device *device);
+extern void fall_silent(Device *device);
+extern bool is_fenced(const Device *device);
 
 /* -------------------------------------------------------------- writer.c */
 

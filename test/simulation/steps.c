@@ -93,15 +93,15 @@ new_device(void)
 	return device;
 }
 
-/* One that does not wait for an answer */
+/* One that does not wait for an answer, and is not silent unless most are */
 static Device *
 some_device(void)
 {
-	for (;;)					/* there are two at least, and one of them waits at most */
+	for (int tries = 0;; tries++)	/* there are two at least, and one of them waits at most */
 	{
 		Device	   *device = sim.devices[below(sim.ndevices)];
 
-		if (!device->is_waiting)
+		if (!device->is_waiting && (device->silent_until < sim.step || tries > 10))
 			return device;
 	}
 }
@@ -167,18 +167,6 @@ lose_device(Device *device)
 	new_device();
 }
 
-/* It has been silent for a year. */
-static void
-expire(Device *device)
-{
-	note("device %d expires", device->n);
-	count("device expires");
-	if (ask(control, 0, form("UPDATE offline_sync.device SET last_push_at = now() - interval '1 year', last_ack_at = now() - interval '1 year',"
-							 " registered_at = now() - interval '1 year' WHERE device = %s", quote(device->id))) == NULL)
-		call_failed("expire");
-	device->may_get_again = true;
-}
-
 static void
 administrate(void)
 {
@@ -203,7 +191,7 @@ administrate(void)
 		else
 			table->sql_name = name;
 	}
-	else if (dice < 75)
+	else if (dice < 80)
 	{
 		if (table->ncolumns >= MAX_COLUMNS)
 			return;
@@ -211,12 +199,6 @@ administrate(void)
 		schema_add_column(table);
 		for (int i = 0; i < sim.ndevices; i++)
 			sim.devices[i]->may_get_again = true;
-	}
-	else if (dice < 90)
-	{
-		note("sync_maintenance()");
-		if (ask(control, 0, "SELECT sync_maintenance()") == NULL)
-			call_failed("maintenance");
 	}
 	else
 	{
@@ -527,13 +509,17 @@ step(void)
 		if (call.device != NULL && !is_blocked(sim.slow))
 			finish_call(chance(20));
 	}
-	else if (dice < 910)
+	else if (dice < 893)
 	{
 		Device	   *device = some_device();
 
 		device->skew_ms = skews[below(8)];
 		note("device %d's clock is off by %lld s", device->n, device->skew_ms / 1000);
 	}
+	else if (dice < 906)
+		clean_up();
+	else if (dice < 910)
+		fall_silent(some_device());
 	else if (dice < 925)
 		push_slowly(some_device());
 	else if (dice < 950)
