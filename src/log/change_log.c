@@ -82,6 +82,9 @@ static void node_key(ScanKey key, int32 node);
 static void begin_stretch(ChangeLogScan *scan, uint64 from_xid, uint64 to_xid,
 						  int32 from_part);
 static Datum get_column(Relation rel, HeapTuple tuple, int attnum, bool *isnull);
+static uint64 tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
+						  Snapshot snapshot, ChangeLogCallback callback,
+						  void *arg);
 static bool next_scope(Relation rel, Relation index, Snapshot snapshot,
 					   text **scope);
 static uint64 max_xid(Relation rel, Relation index, const text *scope,
@@ -468,6 +471,26 @@ uint64
 change_log_recent(int32 node, uint64 from_xid, uint64 to_xid, Snapshot snapshot,
 				  ChangeLogCallback callback, void *arg)
 {
+	int64		room = PG_INT64_MAX;
+
+	return tell_recent(node, from_xid, to_xid, &room, snapshot, callback, arg);
+}
+
+bool
+change_log_is_told(int32 node, uint64 from_xid, uint64 to_xid, int max_rows,
+				   Snapshot snapshot, ChangeLogCallback callback, void *arg)
+{
+	int64		room = max_rows;
+
+	(void) tell_recent(node, from_xid, to_xid, &room, snapshot, callback, arg);
+	return room >= 0;
+}
+
+/* *room: rows of the log that may be read; negative if there are more. */
+static uint64
+tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
+			Snapshot snapshot, ChangeLogCallback callback, void *arg)
+{
 	Relation	rel = state_open("change_log", AccessShareLock);
 	Relation	index = index_open(state_index("change_log_recent"),
 								   AccessShareLock);
@@ -496,6 +519,8 @@ change_log_recent(int32 node, uint64 from_xid, uint64 to_xid, Snapshot snapshot,
 		uint64		xid;
 
 		CHECK_FOR_INTERRUPTS();
+		if (--*room < 0)
+			break;
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		xid = DatumGetUInt64(values[Anum_change_log_xid - 1]);
 		is_event = DatumGetInt32(values[Anum_change_log_table_id - 1]) ==

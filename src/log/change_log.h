@@ -126,6 +126,14 @@ extern uint64 change_log_recent(int32 node, uint64 from_xid, uint64 to_xid,
 								Snapshot snapshot, ChangeLogCallback callback,
 								void *arg);
 
+/*
+ * The same, if that is no more than max_rows rows of the log; else false, and not all
+ * of it was told.
+ */
+extern bool change_log_is_told(int32 node, uint64 from_xid, uint64 to_xid,
+							   int max_rows, Snapshot snapshot,
+							   ChangeLogCallback callback, void *arg);
+
 /* The largest position that a node stored in any scope; one look-up. */
 extern uint64 change_log_last_xid(int32 node, Snapshot snapshot);
 

@@ -44,6 +44,10 @@
 /* with more scopes than this, their scans are opened when it is their turn */
 #define MAX_OPEN_SCANS		64
 
+/* with more scopes than this, it is worth while to ask first which of them were
+ * written to */
+#define MIN_ASKED_SCOPES	8
+
 /* the part under which the rows of a push are met whose answer was lost */
 #define PUSH_PART			(-1)
 
@@ -52,6 +56,7 @@ typedef struct LogCursor
 {
 	const char *scope;			/* NULL: events */
 	ChangeLogScan *scan;		/* NULL: closed */
+	bool		is_written;		/* there is something in the gap; as asked */
 	uint64		xid;			/* position of the next entry; 0: none is left */
 	int32		part;
 	int32		table_id;		/* the entry, if the scan is open */
@@ -139,6 +144,9 @@ static void reader_end(LogReader *reader);
 static LogEntry *reader_peek(LogReader *reader);
 static bool open_next_gap(LogReader *reader);
 static void open_cursors(LogReader *reader);
+static bool ask_written(LogReader *reader);
+static void note_written(void *arg, const char *scope, const char *event);
+static int	compare_scopes(const void *a, const void *b);
 static void cursor_open(LogReader *reader, LogCursor *cursor, uint64 xid,
 						int32 part);
 static void cursor_next(LogReader *reader, LogCursor *cursor);
@@ -297,7 +305,7 @@ reader_init(LogReader *reader, ServePage *page, ServeToken *token)
 												  ALLOCSET_DEFAULT_SIZES);
 	reader->next_from = 1;
 
-	/* of the scopes whose rows the device has, and of events */
+	/* of events, and of the scopes whose rows the device has, sorted */
 	reader->cursors = MemoryContextAllocZero(page->context,
 											 (page->nscopes + 1) *
 											 sizeof(LogCursor));
@@ -375,13 +383,18 @@ open_cursors(LogReader *reader)
 {
 	ServePage  *page = reader->page;
 	LogGap	   *gap = &reader->gaps[reader->ngaps - 1];
+	bool		is_asked;
 
 	binaryheap_reset(reader->heap);
+	is_asked = reader->ncursors > MIN_ASKED_SCOPES && ask_written(reader);
 	for (int i = 0; i < reader->ncursors; i++)
 	{
 		LogCursor  *cursor = &reader->cursors[i];
 
 		cursor_close(cursor);
+		cursor->xid = 0;
+		if (is_asked && !cursor->is_written)
+			continue;
 		cursor_open(reader, cursor, gap->lo, 0);
 		if (cursor->xid != 0)
 			binaryheap_add_unordered(reader->heap, PointerGetDatum(cursor));
@@ -401,6 +414,42 @@ open_cursors(LogReader *reader)
 			push->xid >= gap->lo && push->xid <= gap->hi)
 			reader->pushes[reader->npushes++] = push;
 	}
+}
+
+/*
+ * Find out which scopes have entries in the gap, by reading what all scopes have there:
+ * a row of the log costs a fraction of a look-up in a scope's.  So not if these are more
+ * than the cursors: false.
+ */
+static bool
+ask_written(LogReader *reader)
+{
+	LogGap	   *gap = &reader->gaps[reader->ngaps - 1];
+
+	for (int i = 0; i < reader->ncursors; i++)
+		reader->cursors[i].is_written = false;
+	return change_log_is_told(gap->node->id, gap->lo, gap->hi, reader->ncursors,
+							  reader->page->snapshot, note_written, reader);
+}
+
+static void
+note_written(void *arg, const char *scope, const char *event)
+{
+	LogReader  *reader = arg;
+	LogCursor	wanted = {.scope = scope};
+	LogCursor  *cursor = reader->cursors;
+
+	if (scope != NULL)
+		cursor = bsearch(&wanted, reader->cursors + 1, reader->ncursors - 1,
+						 sizeof(LogCursor), compare_scopes);
+	if (cursor != NULL)
+		cursor->is_written = true;
+}
+
+static int
+compare_scopes(const void *a, const void *b)
+{
+	return strcmp(((const LogCursor *) a)->scope, ((const LogCursor *) b)->scope);
 }
 
 static void
