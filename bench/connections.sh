@@ -13,23 +13,7 @@ counts='1 2 4 8'
 [ "$QUICK" = no ] || counts='1 2'
 
 run -c 'CREATE DATABASE workload'
-run -d workload <<SQL
-CREATE EXTENSION offline_sync;
-CREATE TABLE item (id uuid PRIMARY KEY, scope text NOT NULL, title text, body text, done bool, prio int, updated_at timestamptz);
-SELECT sync_enable_table('item', 'scope') \\g /dev/null
-SELECT sync_register_device(md5('device ' || n)::uuid, ARRAY['one', 'own ' || n]) FROM generate_series(1, 8) n \\g /dev/null
-CREATE SCHEMA bench;
-CREATE UNLOGGED TABLE bench.delta (device int, kind text, n int, json text, PRIMARY KEY (device, kind, n));
-INSERT INTO bench.delta
-    SELECT d, k, n, jsonb_build_object('format', 1, 'replica', md5('device ' || d)::uuid, 'changes',
-        jsonb_agg(jsonb_build_object('seq', n * $per_delta + c, 'hlc', '2026-11-20T10:00:00.000Z/0', 'table', 'item',
-            'key', jsonb_build_object('id', md5(concat_ws(' ', d, n, c))::uuid),
-            'insert', jsonb_build_object('scope', CASE k WHEN 'one' THEN 'one' ELSE 'own ' || d END, 'title', 'title of ' || c,
-                'body', repeat(md5(c::text), 4), 'done', c % 3 = 0, 'prio', c % 7, 'updated_at', '2026-11-20 10:00:00+00')) ORDER BY c))::text
-    FROM generate_series(1, 8) d, unnest('{one,own}'::text[]) k, generate_series(0, $deltas) n, generate_series(1, $per_delta) c
-    GROUP BY d, k, n;
-VACUUM ANALYZE;
-SQL
+run -d workload -v devices=8 -v kinds='{one,own}' -v deltas=$deltas -v per_delta=$per_delta -f "$here/devices.sql"
 
 for round in $(seq "$ROUNDS"); do
 	for durable in on off; do

@@ -82,7 +82,7 @@ for entries in $little $much; do
 		UPDATE item SET title = 'changed after these' WHERE id = (SELECT min(id::text)::uuid FROM item);
 		UPDATE bench.vector SET v = p.v FROM bench.vector o, bench.pull(o.v, 100000) p;
 		INSERT INTO offline_sync.change_log (scope, node, xid, part, table_id, key)
-		    SELECT '', l.node, ($first + g * $transactions / $entries)::text::xid8, 1, l.table_id, '\\x10' || uuid_send(md5(g::text)::uuid)
+		    SELECT '', l.node, ($first + g::bigint * $transactions / $entries)::text::xid8, 1, l.table_id, '\\x10' || uuid_send(md5(g::text)::uuid)
 		    FROM (SELECT * FROM offline_sync.change_log WHERE table_id <> 0 LIMIT 1) l, generate_series(1, $entries) g;
 		VACUUM ANALYZE offline_sync.change_log;
 		UPDATE item SET title = 'changed with $entries behind' WHERE id IN (SELECT id FROM item ORDER BY id LIMIT 100);
