@@ -94,15 +94,18 @@ sub _fold
 	return;
 }
 
-# Take in what the server answered; returns the answer.
+# Take in what the server answered to a delta that ended with a seq (without it: with
+# the last one that waits); returns the answer.  What the server has beyond that is
+# not what it speaks of.
 sub take_answer
 {
-	my ($self, $text) = @_;
+	my ($self, $text, $last) = @_;
 	my $answer = $json->decode($text);
+	$last = $answer->{acked_seq} if !defined $last || $last > $answer->{acked_seq};
 	if ($answer->{status} =~ /^(applied|partial|duplicate)$/)
 	{
 		my %is_refused = map { $_->{seq} => 1 } grep { $_->{outcome} eq 'rejected' } @{ $answer->{outcomes} || [] };
-		while (@{ $self->{outbox} } && $self->{outbox}[0]{seq} <= $answer->{acked_seq})
+		while (@{ $self->{outbox} } && $self->{outbox}[0]{seq} <= $last)
 		{
 			my $c = shift @{ $self->{outbox} };
 			$self->_fold($c) unless $is_refused{ $c->{seq} };

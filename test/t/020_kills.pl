@@ -149,7 +149,7 @@ sub device_step
 				die "a submission is gone: $s->{id}" if $answer eq '';
 				return if $json->decode($answer)->{status} eq 'pending';
 				shift @$submitted;
-				take_answer($client, $answer)
+				take_answer($client, $answer, $s->{last})
 				  if @{ $device->{outbox} } && $device->{outbox}[0]{seq} == $s->{first};
 			});
 	}
@@ -159,20 +159,20 @@ sub device_step
 	if (rand() < 0.3)
 	{
 		return ('submit', "SELECT sync_submit_delta('" . $device->delta(@changes) =~ s/'/''/gr . "'::delta)",
-			sub { push @$submitted, { id => $_[0], first => $changes[0]{seq} } });
+			sub { push @$submitted, { id => $_[0], first => $changes[0]{seq}, last => $changes[-1]{seq} } });
 	}
 	return ('push', $device->push_sql($device->delta(@changes)),
 		sub {
 			my $before = $client->{acked};
-			my $answer = take_answer($client, $_[0]);
+			my $answer = take_answer($client, $_[0], $changes[-1]{seq});
 			die "device $client->{n} was told $before, and now $answer->{acked_seq}" if $answer->{acked_seq} < $before;
 		});
 }
 
 sub take_answer
 {
-	my ($client, $text) = @_;
-	my $answer = $client->{device}->take_answer($text);
+	my ($client, $text, $last) = @_;
+	my $answer = $client->{device}->take_answer($text, $last);
 	die "unexpected answer: $text" unless $answer->{status} =~ /^(applied|partial|duplicate|gap)$/;
 	$client->{acked} = $answer->{acked_seq} if $client->{acked} < $answer->{acked_seq};
 	return $answer;
@@ -321,7 +321,7 @@ sub heal
 		$client->{submitted} = [];
 		while (@{ $device->{outbox} })
 		{
-			take_answer($client, $session->ask($device->push_sql($device->delta)));
+			take_answer($client, $session->ask($device->push_sql($device->delta)), $device->{outbox}[-1]{seq});
 		}
 	}
 	1 while $session->ask('SELECT processed FROM sync_process_queue()') > 0;
