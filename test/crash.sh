@@ -16,8 +16,8 @@ by SQL: test/t/020_kills.pl, which says what must hold after each kill.
   --kills N   how often (200); one takes about two seconds
   --seed S    what chooses the work and the moments (1)
   --synchronous-commit on | mixed
-              mixed (as without this option): every third session has it off,
-              which must make no difference to devices
+              mixed (as without this option): off in some sessions, or in all
+              of them, which must make no difference to devices
   --help      this text
 
 PG_CONFIG chooses the PostgreSQL installation; without it PG_MAJOR (15) does.

@@ -95,6 +95,8 @@ $device->write('note', { id => 1 }, { set => { body => 'from the device' } });
 $device->push($primary);
 my $ahead = SyncDevice->new($uuid[2]);
 $ahead->pull($primary);
+my $ahead_too = SyncDevice->new($uuid[4]);
+$ahead_too->pull($primary);
 catch_up();
 my $session = $standby->background_psql('postgres');
 my $node_before = $session->query_safe('SELECT sync_node()');
@@ -107,12 +109,12 @@ $standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_wal_rec
   or die 'the standby goes on receiving';
 primary(q{INSERT INTO note VALUES (500, 'lost')});
 is($ahead->pull($primary), 1, 'a device pulls a change that is going to be lost');
+$ahead_too->pull($primary);
 $primary->stop('immediate');
 $standby->promote;
 
 my $node_after = $session->query_safe('SELECT sync_node()');
 isnt($node_after, $node_before, 'promoted, it is a new node, also for a session that was there before');
-$session->quit;
 is($standby->safe_psql('postgres', 'SELECT sync_node()'), $node_after, 'every session says the same');
 
 is($device->pull($standby), 0, 'a device that had everything has nothing to pull');
@@ -131,6 +133,16 @@ $fresh->pull($standby, 37);
 is($fresh->rows('note', 'body'), $device->rows('note', 'body'), 'so does a new one');
 is( $standby->safe_psql('postgres', q{SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM (SELECT id || '|' || body FROM note) x (line)}),
 	$device->rows('note', 'body'), 'and the table');
+
+
+# The numbers of the lost future were handed out again; who has seen it pulls over the
+# connection that lived through the promotion.
+$session->query_safe(q{UPDATE note SET body = 'by the session' WHERE id = 2 + } . $_) for 1 .. 5;
+1 while $ahead_too->take_page($session->query_safe($ahead_too->pull_sql(20)))->{more};
+is($ahead_too->{resets}, 1, 'a device is told of a lost future by such a session, too');
+$fresh->pull($standby);
+is($ahead_too->rows('note', 'body'), $fresh->rows('note', 'body'), 'and gets what was written by it');
+$session->quit;
 
 $standby->stop;
 done_testing();

@@ -3,9 +3,10 @@
 # in the journal, and its effect in the tables, once; what was not is sent again; and
 # devices that have pulled everything hold what the server says they should.
 #
-# KILLS, SEED and SYNCHRONOUS_COMMIT (on; mixed: off in every third session, which must
-# make no difference to devices) from the environment; test/crash.sh sets them.  A
-# seed chooses what is done and when to kill, but not how far the server comes by then.
+# KILLS, SEED and SYNCHRONOUS_COMMIT (on; mixed: each third time off in all sessions, and
+# each third time in some, which must make no difference to devices) from the environment;
+# test/crash.sh sets them.  A seed chooses what is done and when to kill, but not how far
+# the server comes by then.
 
 use strict;
 use warnings FATAL => 'all';
@@ -130,7 +131,7 @@ sub device_step
 {
 	my ($client) = @_;
 	my $device = $client->{device};
-	my $submitted = $client->{submitted};
+	my $submitted = still_submitted($client);
 	my $what = rand;
 	if ($what < 0.15)
 	{
@@ -167,6 +168,14 @@ sub device_step
 			my $answer = take_answer($client, $_[0], $changes[-1]{seq});
 			die "device $client->{n} was told $before, and now $answer->{acked_seq}" if $answer->{acked_seq} < $before;
 		});
+}
+
+# What it may still ask for: of what it has acknowledged the answer may be gone.
+sub still_submitted
+{
+	my ($client) = @_;
+	my $settled = $client->{device}{vector}{ $client->{device}{uuid} } || 0;
+	return $client->{submitted} = [ grep { $_->{last} > $settled } @{ $client->{submitted} } ];
 }
 
 sub take_answer
@@ -213,21 +222,23 @@ sub admin_step
 
 sub settings
 {
-	my $value = $synchronous_commit eq 'mixed' && rand() < 0.34 ? 'off' : 'on';
+	my ($round) = @_;
+	my $chance_of_off = $synchronous_commit eq 'on' ? 0 : ($round % 3) / 2;
+	my $value = rand() < $chance_of_off ? 'off' : 'on';
 	return "SET synchronous_commit = $value; SET offline_sync.queue_retry_delay = 0";
 }
 
 my %in_flight;    # what was unanswered when the server was killed, and how often
 my $answers = 0;
 
-# Let all go on until so many answers have come, and for some milliseconds more; then
+# Let all go on until so many answers have come, and for so many seconds more; then
 # kill.  Returns the pushes that were unanswered: client and last seq.
 sub stream
 {
-	my ($wanted, $delay) = @_;
+	my ($round, $wanted, $delay) = @_;
 	my @actors = ((map { my $client = $_; { client => $client, step => sub { device_step($client) } } } @client{@numbers}),
 		{ step => \&sql_step }, { step => \&sql_step }, { step => \&queue_step }, { step => \&queue_step }, { step => \&admin_step });
-	$_->{session} = SyncSession->new($node, 'postgres', settings()) for @actors;
+	$_->{session} = SyncSession->new($node, 'postgres', settings($round)) for @actors;
 	my @pids = server_pids($node);
 	my $n = 0;
 	my $deadline;
@@ -284,6 +295,11 @@ sub check_stored
 			next;
 		}
 		$client->{acked} = $acked;
+		for (@{ still_submitted($client) })
+		{
+			push @lost, "the submission of device $n up to $_->{last}"
+			  unless $session->ask("SELECT count(*) FROM sync_queue WHERE submission = '$_->{id}'");
+		}
 		replay($client, $acked);
 		my $ranges = $session->ask("SELECT coalesce(sum(last_seq - first_seq + 1), 0), coalesce(min(first_seq), 1), coalesce(max(last_seq), 0), coalesce(bool_or(is_twice), false)"
 			  . " FROM (SELECT *, first_seq <= lag(last_seq) OVER (ORDER BY last_seq) AS is_twice FROM offline_sync.journal WHERE device = '$uuid' AND last_seq >= first_seq AND last_seq > 0) j");
@@ -295,7 +311,7 @@ sub check_stored
 		push @effect, "device $n: $found instead of $expected" if $found ne $expected;
 		$all += $stored->{all};
 	}
-	is("@lost", '', "$name: what was acknowledged is stored");
+	is("@lost", '', "$name: what was acknowledged, or submitted, is stored");
 	is("@journal", '', "$name: each change is in the journal once");
 	push @effect, 'the sum of all is wrong' if !@lost && $session->ask('SELECT total FROM tally WHERE id = 0') != $all;
 	is("@effect", '', "$name: and its effect is there, once");
@@ -363,7 +379,7 @@ $client{$_}{device}->pull($node) for 1 .. 3;
 my %unanswered = (stored => 0, 'not stored' => 0);
 for my $round (1 .. $kills)
 {
-	my @pushes = stream(int(rand 60), rand 0.03);
+	my @pushes = stream($round, int(rand 60), rand 0.03);
 	start_again($node);
 	my $session = SyncSession->new($node, 'postgres');
 	for (@pushes)

@@ -23,7 +23,7 @@ use SyncSession;
 my $rows = $ENV{ROWS} // 20_000;
 my $page_changes = $rows >= 500_000 ? 1000 : 200;
 my $max_delta_size = 256 * 1024;
-my $max_memory = 16 * 1024;    # kB of its own that a backend may have at any time
+my $max_memory = 10 * 1024;    # kB of its own that a backend may have at any time
 my $json = JSON::PP->new->canonical;
 my $bootstrapped = 'd0000000-0000-4000-8000-000000000001';
 srand 1;
