@@ -95,7 +95,7 @@ static bool key_has_changed(const CapturedRelation *cr, const Bitmapset *changes
 static void log_row(const CapturedRelation *cr, const RowName *name);
 static void note_row(const CapturedRelation *cr, const RowName *name);
 static void bury_row(CapturedRelation *cr, TupleTableSlot *slot,
-					 const RowName *name, RowClock *clock);
+					 const RowName *name);
 
 static void new_row_set(NewRow *row, AttrNumber attnum, Datum value,
 						bool isnull);
@@ -291,7 +291,7 @@ capture_update(CapturedRelation *cr, TriggerData *trigdata)
 							 new_name.key.len);
 		clock = row_clock_pack(fresh_clock(cr, &row, row_clock_max_hlc(old_clock),
 										   &stamp));
-		bury_row(cr, old_slot, &old_name, old_clock);
+		bury_row(cr, old_slot, &old_name);
 	}
 	else
 		clock = update_clock(cr, &row, old_slot, planned, changes);
@@ -316,7 +316,7 @@ capture_delete(CapturedRelation *cr, TupleTableSlot *slot)
 	planned = write_set_take(cr->table->table_id, name.key.data, name.key.len,
 							 true);
 	if (planned == NULL)
-		bury_row(cr, slot, &name, captured_row_clock(cr, slot));
+		bury_row(cr, slot, &name);
 	else
 		tombstone_put(cr->table->table_id, name.key.data, name.key.len,
 					  name.scope, planned->clock, planned->known_to,
@@ -416,7 +416,7 @@ fresh_clock(CapturedRelation *cr, NewRow *row, Hlc after, Stamp *stamp)
 	SyncTable  *t = cr->table;
 	int			i;
 
-	sync_node_row_stamp(stamp, after);
+	sync_node_row_stamp(stamp, after, false);
 	if (t->has_counters_or_sets)
 	{
 		for (i = 0; i < t->ncolumns; i++)
@@ -435,7 +435,7 @@ stamp_changes(CapturedRelation *cr, NewRow *row, TupleTableSlot *old_slot,
 
 	if (bms_is_empty(changes))
 		return;
-	sync_node_row_stamp(stamp, row_clock_max_hlc(clock));
+	sync_node_row_stamp(stamp, row_clock_max_hlc(clock), false);
 	while ((i = bms_next_member(changes, i)) >= 0)
 	{
 		SyncColumn *column = &cr->table->columns[i];
@@ -542,16 +542,28 @@ note_row(const CapturedRelation *cr, const RowName *name)
  * have known of those.
  */
 static void
-bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name,
-		 RowClock *clock)
+bury_row(CapturedRelation *cr, TupleTableSlot *slot, const RowName *name)
 {
-	Stamp		stamp;
+	bool		isnull;
+	Datum		old = slot_getattr(slot, cr->clock_attnum, &isnull);
+	RowClockData *made = clock_memo_find(&cr->deleted, old, isnull, NULL);
 
-	sync_node_row_stamp(&stamp, row_clock_max_hlc(clock));
-	clock->nfloor = 0;
-	row_clock_add_floor(clock, &stamp);
-	tombstone_put(cr->table->table_id, name->key.data, name->key.len,
-				  name->scope, clock, PG_UINT64_MAX, captured_row_image(cr, slot), false);
+	if (made == NULL)
+	{
+		RowClock   *clock = captured_row_clock(cr, slot);
+		Hlc			newest = row_clock_max_hlc(clock);
+		Stamp		stamp;
+
+		sync_node_row_stamp(&stamp, newest, true);
+		clock->nfloor = 0;
+		row_clock_add_floor(clock, &stamp);
+		made = row_clock_pack(clock);
+		clock_memo_keep(&cr->deleted, cr->context, old, isnull, NULL, newest,
+						&stamp, made);
+	}
+	tombstone_put_packed(cr->table->table_id, name->key.data, name->key.len,
+						 name->scope, made, PG_UINT64_MAX,
+						 captured_row_image(cr, slot), false);
 }
 
 /* ----------------------------------------------------------------

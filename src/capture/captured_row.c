@@ -30,12 +30,19 @@
  * hold them. */
 #define MAX_IMAGE_SIZE	(64 * 1024 * 1024)
 
+/* The text of one column in an image */
+typedef struct ImageValue
+{
+	int			column_id;
+	const char *text;			/* NULL: null */
+	int			len;
+} ImageValue;
+
 static bool is_tracked_as(Relation rel, const SyncTable *table);
 static void find_attnums(CapturedRelation *cr, Relation rel);
 static bool same_value(const SyncColumn *column, Datum a, Datum b);
-static char *uuid_text(const pg_uuid_t *uuid);
-static void push_image_value(JsonbParseState **state, const SyncColumn *column,
-							 char *text);
+static const char *image_text(SyncColumn *column, Datum value, int *len);
+static Jsonb *make_image(const ImageValue *values, int n, Size size);
 
 CapturedRelation *
 captured_relation_make(MemoryContext context, Relation rel, const char *table_id)
@@ -58,6 +65,7 @@ captured_relation_make(MemoryContext context, Relation rel, const char *table_id
 						RelationGetRelationName(rel))));
 
 	cr->context = context;
+	cr->deleted.is_delete = true;
 	find_attnums(cr, rel);
 	MemoryContextSwitchTo(old_context);
 	cr->is_watched = waiting_is_watched(cr->table->table_id);
@@ -198,72 +206,97 @@ Datum
 captured_row_image(const CapturedRelation *cr, TupleTableSlot *slot)
 {
 	SyncTable  *t = cr->table;
-	JsonbParseState *state = NULL;
+	ImageValue *values = palloc(Max(t->ncolumns, 1) * sizeof(ImageValue));
 	int			nestlevel = t->modes ? value_modes_begin_for(t->modes) : 0;
+	int			n = 0;
 	Size		size = 0;
-	int			i;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (i = 0; i < t->ncolumns; i++)
+	slot_getallattrs(slot);
+	for (int i = 0; i < t->ncolumns; i++)
 	{
-		SyncColumn *column = &t->columns[i];
-		bool		isnull;
-		Datum		value;
-		char	   *text = NULL;
+		ImageValue *value = &values[n];
+		int			attno = cr->attnums[i] - 1;
 
-		if (column->is_virtual)
+		if (t->columns[i].is_virtual)
 			continue;
-		value = captured_row_value(cr, slot, i, &isnull);
-		/* not value_to_text(): a set keeps its tags */
-		if (!isnull)
+		value->column_id = t->columns[i].column_id;
+		value->text = NULL;
+		value->len = 0;
+		if (!slot->tts_isnull[attno])
 		{
-			text = column->type == UUIDOID ? uuid_text(DatumGetUUIDP(value)) :
-			OutputFunctionCall(&column->output, value);
-
-			if (strlen(text) > MAX_IMAGE_SIZE - size)
-			{
-				pfree(text);
+			value->text = image_text(&t->columns[i], slot->tts_values[attno],
+									 &value->len);
+			if (value->len > MAX_IMAGE_SIZE - size)
 				continue;
-			}
-			size += strlen(text);
+			size += value->len;
 		}
-		push_image_value(&state, column, text);
+		n++;
 	}
 	if (t->modes)
 		value_modes_end(nestlevel);
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state,
-														   WJB_END_OBJECT,
-														   NULL)));
+	return JsonbPGetDatum(make_image(values, n, size));
 }
 
-/* In a tenth of the time of the type's output function */
-static char *
-uuid_text(const pg_uuid_t *uuid)
+/* Not value_to_text(): a set keeps its tags.  May point into the value. */
+static const char *
+image_text(SyncColumn *column, Datum value, int *len)
 {
-	char	   *text = palloc(UUID_TEXT_LEN + 1);
+	char	   *result;
 
-	*uuid_text_put(text, uuid) = '\0';
-	return text;
-}
-
-static void
-push_image_value(JsonbParseState **state, const SyncColumn *column, char *text)
-{
-	JsonbValue	key;
-	JsonbValue	value;
-
-	key.type = jbvString;
-	key.val.string.val = palloc(MAXINT8LEN + 1);
-	key.val.string.len = pg_ltoa(column->column_id, key.val.string.val);
-	pushJsonbValue(state, WJB_KEY, &key);
-
-	value.type = jbvNull;
-	if (text !=NULL)
+	switch (column->base_type)
 	{
-		value.type = jbvString;
-		value.val.string.val = text;
+		case TEXTOID:
+		case VARCHAROID:
+			{
+				text	   *str = DatumGetTextPP(value);
 
-		value.val.string.len = strlen(text);
+				*len = VARSIZE_ANY_EXHDR(str);
+				return VARDATA_ANY(str);
+			}
+		case UUIDOID:
+			/* in a tenth of the time of the type's output function */
+			*len = UUID_TEXT_LEN;
+			result = palloc(UUID_TEXT_LEN);
+			uuid_text_put(result, DatumGetUUIDP(value));
+			return result;
+		default:
+			result = OutputFunctionCall(&column->output, value);
+			*len = strlen(result);
+			return result;
 	}
-	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/*
+ * What JsonbValueToJsonb() would make of an object, in a fifth of its time: the ids are
+ * ascending numbers, which is the order of its keys, and strings are not aligned.
+ */
+static Jsonb *
+make_image(const ImageValue *values, int n, Size size)
+{
+	Size		header = offsetof(JsonbContainer, children) + 2 * n * sizeof(JEntry);
+	Jsonb	   *image = palloc(VARHDRSZ + header + n * (MAXINT8LEN + 1) + size);
+	JEntry	   *entry = image->root.children;
+	char	   *data = (char *) (image->root.children + 2 * n);
+	char	   *p = data;
+
+	image->root.header = n | JB_FOBJECT;
+	for (int i = 0; i < 2 * n; i++)
+	{
+		const ImageValue *value = &values[i % n];
+		int			len;
+
+		if (i < n)
+			len = pg_ltoa(value->column_id, p);
+		else
+		{
+			len = value->len;
+			if (len > 0)
+				memcpy(p, value->text, len);
+		}
+		p += len;
+		entry[i] = i % JB_OFFSET_STRIDE == 0 ? (p - data) | JENTRY_HAS_OFF : len;
+		entry[i] |= i >= n && value->text == NULL ? JENTRY_ISNULL : JENTRY_ISSTRING;
+	}
+	SET_VARSIZE(image, p - (char *) image);
+	return image;
 }

@@ -27,6 +27,7 @@ typedef struct CapturedRelation
 	MemoryContext context;		/* all of this */
 	ClockMemo	inserted;
 	ClockMemo	updated;
+	ClockMemo	deleted;
 } CapturedRelation;
 
 /* How a row is called in the log. */

@@ -23,7 +23,7 @@ clock_memo_find(ClockMemo *memo, Datum old, bool isnull, const Bitmapset *change
 		(!isnull && memcmp(memo->old, DatumGetPointer(old), memo->oldlen) != 0) ||
 		!bms_equal(memo->changes, changes))
 		return NULL;
-	sync_node_row_stamp(&stamp, memo->newest);
+	sync_node_row_stamp(&stamp, memo->newest, memo->is_delete);
 	return stamp_equal(&stamp, &memo->stamp) ? &memo->made.header : NULL;
 }
 

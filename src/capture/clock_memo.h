@@ -19,6 +19,7 @@
 
 typedef struct ClockMemo
 {
+	bool		is_delete;		/* what the clocks are for: tombstones */
 	int			nmissed;		/* clocks that were made, all in all */
 	bool		is_set;
 	Bitmapset  *changes;

@@ -136,7 +136,7 @@ add_entry(PendingLevel *level, uint32 hash, int32 table_id, const char *scope,
 			return;
 	}
 
-	old_context = MemoryContextSwitchTo(level->context);
+	old_context = MemoryContextSwitchTo(level->entry_context);
 	if (level->nentries == level->maxentries)
 	{
 		level->maxentries = Max(8, 2 * level->maxentries);
@@ -152,7 +152,7 @@ add_entry(PendingLevel *level, uint32 hash, int32 table_id, const char *scope,
 	fresh->scope = share_scope(level, scope, scopelen);
 	fresh->key = (bytea *) cstring_to_text_with_len(key, keylen);
 	level->nentries++;
-	pending_index_add(level->context, &level->entry_index, level->entries,
+	pending_index_add(level->entry_context, &level->entry_index, level->entries,
 					  sizeof(PendingEntry), level->nentries);
 	MemoryContextSwitchTo(old_context);
 }

@@ -62,6 +62,12 @@ extern void tombstone_put(int32 table_id, const char *key, int keylen,
 						  const char *scope, const struct RowClock *clock,
 						  uint64 known_to, Datum image, bool image_isnull);
 
+/* The same with a packed clock, a varlena with a header of 4 bytes */
+extern void tombstone_put_packed(int32 table_id, const char *key, int keylen,
+								 const char *scope, struct varlena *clock,
+								 uint64 known_to, Datum image,
+								 bool image_isnull);
+
 /* Remove the tombstone of a key: the row came back and holds its floor. */
 extern void tombstone_remove(int32 table_id, const char *key, int keylen);
 

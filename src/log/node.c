@@ -577,22 +577,21 @@ sync_node_stamp(Stamp *stamp, Hlc after)
 
 /*
  * What anybody else takes from the clock in between is later than the stamp, and the
- * next stamp later than that: so stamps still tell what came first.
+ * next stamp later than that: so stamps still tell what came first.  A row that is
+ * inserted after another one of its key was deleted does not know of that one's stamp,
+ * but must have a later one.
  */
 void
-sync_node_row_stamp(Stamp *stamp, Hlc after)
+sync_node_row_stamp(Stamp *stamp, Hlc after, bool is_delete)
 {
-	static Stamp shared;		/* the one given out last */
+	static Stamp given[2];		/* the last ones */
+	Stamp	   *shared = &given[is_delete ? 1 : 0];
 
-	if (shared.hlc == last_clock && shared.hlc > after && locked_level > 0 &&
-		shared.xid == U64FromFullTransactionId(GetTopFullTransactionIdIfAny()) &&
-		wall_clock() <= shared.hlc)
-	{
-		*stamp = shared;
-		return;
-	}
-	sync_node_stamp(stamp, after);
-	shared = *stamp;
+	if (shared->hlc != last_clock || shared->hlc <= after || locked_level == 0 ||
+		shared->xid != U64FromFullTransactionId(GetTopFullTransactionIdIfAny()) ||
+		shared->hlc < wall_clock())
+		sync_node_stamp(shared, after);
+	*stamp = *shared;
 }
 
 static Hlc

@@ -55,9 +55,9 @@ extern Hlc	sync_clock_now(void);
  * its hlc later than "after". */
 extern void sync_node_stamp(Stamp *stamp, Hlc after);
 
-/* The same for a row: rows that are written within one millisecond, with nothing in
- * between that takes a time of the clock, share a stamp. */
-extern void sync_node_row_stamp(Stamp *stamp, Hlc after);
+/* The same for a row: rows that are all written, or all deleted, within one millisecond,
+ * with nothing in between that takes a time of the clock, share a stamp. */
+extern void sync_node_row_stamp(Stamp *stamp, Hlc after, bool is_delete);
 
 /*
  * All transactions before this one had ended when the snapshot was taken.

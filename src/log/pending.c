@@ -22,8 +22,13 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* a level is full, too, when it takes this much memory */
+/* A level is full of either, too, when they take this much memory. */
 #define PENDING_MAX_BYTES	(8 * 1024 * 1024)
+
+/* Tombstones that are written at once, more than entries: each batch has to be looked
+ * for among those that are stored, and in the order of the keys that takes the less the
+ * more there are. */
+#define PENDING_MAX_TOMBSTONES	16384
 
 /* ---- backend-local state, void between transactions ---- */
 
@@ -31,10 +36,14 @@ static PendingLevel *top_level = NULL;
 static int32 next_part = 0;		/* the number of the next part that is written */
 
 static PendingLevel *level_push(int nest_level);
-static bool level_is_full(const PendingLevel *level, int more);
-static void level_write(PendingLevel *level);
-static void level_empty(PendingLevel *level, const PendingTombstone *held,
-						int nheld);
+static bool entries_are_full(const PendingLevel *level, int more);
+static bool tombstones_are_full(const PendingLevel *level, int more);
+static void level_write(PendingLevel *level, bool with_entries,
+						bool with_tombstones);
+static void forget_entries(PendingLevel *level);
+static void forget_tombstones(PendingLevel *level, const PendingTombstone *held,
+							  int nheld);
+static void level_delete(PendingLevel *level);
 static void level_merge(PendingLevel *into, const PendingLevel *from);
 static void pending_init(void);
 static void pending_xact_callback(XactEvent event, void *arg);
@@ -55,8 +64,9 @@ pending_level(void)
 
 	if (level == NULL || level->nest_level < nest_level)
 		level = level_push(nest_level);
-	else if (level_is_full(level, 0))
-		level_write(level);
+	else
+		level_write(level, entries_are_full(level, 0),
+					tombstones_are_full(level, 1));
 	return level;
 }
 
@@ -75,12 +85,11 @@ pending_unstack(void)
 	Assert(level->nest_level == GetCurrentTransactionNestLevel());
 	if (below == NULL || below->nest_level < level->nest_level)
 		return;					/* it is the subtransaction's only one */
-	if (level_is_full(below, Max(level->nentries, level->ntombstones)))
-		level_write(below);
+	level_write(below, entries_are_full(below, level->nentries),
+				tombstones_are_full(below, level->ntombstones));
 	level_merge(below, level);
 	top_level = below;
-	MemoryContextDelete(level->context);
-	pfree(level);
+	level_delete(level);
 }
 
 static PendingLevel *
@@ -91,9 +100,9 @@ level_push(int nest_level)
 	pending_init();
 	(void) sync_node_id();		/* fix the identity, register it if need be */
 	level = MemoryContextAllocZero(TopTransactionContext, sizeof(PendingLevel));
-	level->context = AllocSetContextCreate(TopTransactionContext,
-										   "offline_sync pending",
-										   ALLOCSET_DEFAULT_SIZES);
+	level->entry_context = AllocSetContextCreate(TopTransactionContext,
+												 "offline_sync pending",
+												 ALLOCSET_DEFAULT_SIZES);
 	level->nest_level = nest_level;
 	level->parent = top_level;
 	top_level = level;
@@ -126,17 +135,24 @@ pending_index_add(MemoryContext context, PendingIndex *index,
 	}
 }
 
+/* Is there no room for so many more? */
 static bool
-level_is_full(const PendingLevel *level, int more)
+entries_are_full(const PendingLevel *level, int more)
 {
 	return level->nentries + more > CHANGE_LOG_PART - 1 ||
-		level->ntombstones + more > CHANGE_LOG_PART - 1 ||
-		MemoryContextMemAllocated(level->context, false) > PENDING_MAX_BYTES;
+		MemoryContextMemAllocated(level->entry_context, false) > PENDING_MAX_BYTES;
 }
 
-/* Write what a level has collected. */
+static bool
+tombstones_are_full(const PendingLevel *level, int more)
+{
+	return level->ntombstones > 0 &&
+		(level->ntombstones + more > PENDING_MAX_TOMBSTONES ||
+		 MemoryContextMemAllocated(level->tombstone_context, false) > PENDING_MAX_BYTES);
+}
+
 static void
-level_write(PendingLevel *level)
+level_write(PendingLevel *level, bool with_entries, bool with_tombstones)
 {
 	MemoryContext context;
 	MemoryContext old_context;
@@ -145,7 +161,9 @@ level_write(PendingLevel *level)
 	int32		node;
 	uint64		xid;
 
-	if (level->nentries == 0 && level->ntombstones == 0)
+	with_entries &= level->nentries > 0;
+	with_tombstones &= level->ntombstones > 0;
+	if (!with_entries && !with_tombstones)
 		return;
 
 	context = AllocSetContextCreate(CurrentMemoryContext,
@@ -155,43 +173,53 @@ level_write(PendingLevel *level)
 	PushActiveSnapshot(GetLatestSnapshot());
 	node = sync_node_id();
 	xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	if (level->nentries > 0)
+	if (with_entries)
 		change_log_write(level, node, xid, next_part++);
-	if (level->ntombstones > 0)
+	if (with_tombstones)
 		nheld = tombstone_write(level, node, xid, &held);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
-	level_empty(level, held, nheld);
+	if (with_entries)
+		forget_entries(level);
+	if (with_tombstones)
+		forget_tombstones(level, held, nheld);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
 }
 
-/* Empty a level but for some of its tombstones. */
 static void
-level_empty(PendingLevel *level, const PendingTombstone *held, int nheld)
+forget_entries(PendingLevel *level)
 {
-	MemoryContext old_content = level->context;
-	int			i;
-
 	level->nwritten += level->nentries;
 	level->nentries = level->maxentries = 0;
 	level->entries = NULL;
+	memset(&level->entry_index, 0, sizeof(PendingIndex));
+	MemoryContextReset(level->entry_context);
+}
+
+/* All but some */
+static void
+forget_tombstones(PendingLevel *level, const PendingTombstone *held, int nheld)
+{
+	MemoryContext old_content = level->tombstone_context;
+	int			i;
+
 	level->ntombstones = level->maxtombstones = 0;
 	level->tombstones = NULL;
-	memset(&level->entry_index, 0, sizeof(PendingIndex));
 	memset(&level->tombstone_index, 0, sizeof(PendingIndex));
-	if (nheld == 0)
-	{
-		MemoryContextReset(level->context);
-		return;
-	}
-
-	level->context = AllocSetContextCreate(TopTransactionContext,
-										   "offline_sync pending",
-										   ALLOCSET_DEFAULT_SIZES);
+	level->tombstone_context = NULL;
 	for (i = 0; i < nheld; i++)
 		tombstone_collect(level, &held[i]);
 	MemoryContextDelete(old_content);
+}
+
+static void
+level_delete(PendingLevel *level)
+{
+	MemoryContextDelete(level->entry_context);
+	if (level->tombstone_context != NULL)
+		MemoryContextDelete(level->tombstone_context);
+	pfree(level);
 }
 
 /* Pass on what a subtransaction collected. */
@@ -228,7 +256,7 @@ pending_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			/* nothing to write to where the extension has just been dropped */
 			if (top_level != NULL && OidIsValid(state_find("change_log")))
-				level_write(top_level);
+				level_write(top_level, true, true);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
@@ -256,9 +284,9 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId subid,
 	switch (event)
 	{
 		case SUBXACT_EVENT_PRE_COMMIT_SUB:
-			if (parent != NULL && parent->nest_level == nest_level - 1 &&
-				level_is_full(parent, Max(level->nentries, level->ntombstones)))
-				level_write(level);
+			if (parent != NULL && parent->nest_level == nest_level - 1)
+				level_write(level, entries_are_full(parent, level->nentries),
+							tombstones_are_full(parent, level->ntombstones));
 			break;
 		case SUBXACT_EVENT_COMMIT_SUB:
 			if (parent == NULL || parent->nest_level < nest_level - 1)
@@ -273,8 +301,7 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId subid,
 			{
 				level = top_level;
 				top_level = level->parent;
-				MemoryContextDelete(level->context);
-				pfree(level);
+				level_delete(level);
 			}
 			break;
 		default:

@@ -47,14 +47,15 @@ typedef struct PendingLevel
 {
 	struct PendingLevel *parent;
 	int			nest_level;		/* of the subtransaction */
-	MemoryContext context;		/* everything below */
 
+	MemoryContext entry_context;	/* of what is next */
 	int			nentries;
 	int			maxentries;
 	PendingEntry *entries;
 	PendingIndex entry_index;
 	int64		nwritten;		/* entries that were written out before these */
 
+	MemoryContext tombstone_context;	/* of what is next */
 	int			ntombstones;
 	int			maxtombstones;
 	PendingTombstone *tombstones;

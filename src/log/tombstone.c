@@ -49,7 +49,7 @@
 
 /* The index is walked where there are so many keys, and so many for each page of it. */
 #define WALK_MIN_KEYS		16
-#define WALK_MIN_DENSITY	4
+#define WALK_MIN_DENSITY	10
 
 /* Probing the index with one key after the other */
 typedef struct TombstoneProbe
@@ -63,8 +63,7 @@ typedef struct TombstoneProbe
 
 static void probe_begin(TombstoneProbe *probe, Relation rel, Snapshot snapshot);
 static void probe_find(TombstoneProbe *probe, int32 table_id, bytea *key);
-static void probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first,
-					   bytea *last);
+static void probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first);
 static bool probe_next(TombstoneProbe *probe);
 static void probe_renew(TombstoneProbe *probe, Snapshot snapshot);
 static void probe_end(TombstoneProbe *probe);
@@ -104,17 +103,28 @@ tombstone_put(int32 table_id, const char *key, int keylen, const char *scope,
 			  const RowClock *clock, uint64 known_to,
 			  Datum image, bool image_isnull)
 {
+	RowClockData *packed = row_clock_pack(clock);
+
+	tombstone_put_packed(table_id, key, keylen, scope, packed, known_to, image,
+						 image_isnull);
+	pfree(packed);
+}
+
+void
+tombstone_put_packed(int32 table_id, const char *key, int keylen,
+					 const char *scope, RowClockData *clock, uint64 known_to,
+					 Datum image, bool image_isnull)
+{
 	PendingLevel *level = pending_level();
 	PendingTombstone op = {0};
 
 	set_key(&op, table_id, key, keylen);
 	op.scope = scope == NULL ? NULL : cstring_to_text(scope);
-	op.clock = row_clock_pack(clock);
+	op.clock = clock;
 	op.known_to = known_to;
 	op.image = image_isnull ? NULL : DatumGetJsonbP(image);
 	tombstone_collect(level, &op);
 	pfree(op.key);
-	pfree(op.clock);
 	if (op.scope != NULL)
 		pfree(op.scope);
 }
@@ -135,9 +145,14 @@ void
 tombstone_collect(PendingLevel *level, const PendingTombstone *op)
 {
 	PendingTombstone *old = tombstone_find_pending(level, op);
-	MemoryContext old_context = MemoryContextSwitchTo(level->context);
+	MemoryContext old_context;
 	PendingTombstone copy = *op;
 
+	if (level->tombstone_context == NULL)
+		level->tombstone_context = AllocSetContextCreate(TopTransactionContext,
+														 "offline_sync tombstones",
+														 ALLOCSET_DEFAULT_SIZES);
+	old_context = MemoryContextSwitchTo(level->tombstone_context);
 	copy.key = old != NULL ? old->key :
 		DatumGetByteaPCopy(PointerGetDatum(op->key));
 	if (!op->is_removal)
@@ -149,9 +164,9 @@ tombstone_collect(PendingLevel *level, const PendingTombstone *op)
 		if (old != NULL && !old->is_removal && op->known_to != PG_UINT64_MAX)
 		{
 			copy.clock =
-				row_clock_pack(with_floor_of(row_clock_unpack(level->context,
+				row_clock_pack(with_floor_of(row_clock_unpack(level->tombstone_context,
 															  op->clock),
-											 row_clock_unpack(level->context,
+											 row_clock_unpack(level->tombstone_context,
 															  old->clock), 0));
 			copy.known_to = Min(op->known_to, old->known_to);
 		}
@@ -175,7 +190,7 @@ tombstone_collect(PendingLevel *level, const PendingTombstone *op)
 											 sizeof(PendingTombstone));
 		}
 		level->tombstones[level->ntombstones++] = copy;
-		pending_index_add(level->context, &level->tombstone_index,
+		pending_index_add(level->tombstone_context, &level->tombstone_index,
 						  level->tombstones, sizeof(PendingTombstone),
 						  level->ntombstones);
 	}
@@ -488,11 +503,9 @@ walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 			bool *is_found)
 {
 	bytea	   *first = (bytea *) cstring_to_text_with_len(keys[0], keylens[0]);
-	bytea	   *last = (bytea *) cstring_to_text_with_len(keys[nkeys - 1],
-														  keylens[nkeys - 1]);
 	int			i = 0;
 
-	probe_walk(probe, table_id, first, last);
+	probe_walk(probe, table_id, first);
 	while (index_getnext_tid(probe->scan, ForwardScanDirection) != NULL)
 	{
 		bool		isnull;
@@ -516,7 +529,6 @@ walk_stored(TombstoneProbe *probe, int32 table_id, int nkeys,
 			add_stored(probe, &result[i]);
 	}
 	pfree(first);
-	pfree(last);
 }
 
 /* Take all that is stored for a key together. */
@@ -639,11 +651,12 @@ probe_find(TombstoneProbe *probe, int32 table_id, bytea *key)
 	index_rescan(probe->scan, keys, 2, NULL, 0);
 }
 
-/* All keys of a table from one to another, for index_getnext_tid(). */
+/* All keys of a table from one on, for index_getnext_tid(), which looks at each of these
+ * conditions for each entry. */
 static void
-probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first, bytea *last)
+probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[2];
 
 	index_endscan(probe->scan);
 	probe->scan = compat_index_beginscan(probe->rel, probe->index,
@@ -653,8 +666,6 @@ probe_walk(TombstoneProbe *probe, int32 table_id, bytea *first, bytea *last)
 				Int32GetDatum(table_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_BYTEAGE,
 				PointerGetDatum(first));
-	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_BYTEALE,
-				PointerGetDatum(last));
 	index_rescan(probe->scan, keys, lengthof(keys), NULL, 0);
 }
 
