@@ -38,7 +38,7 @@ for durable in on off; do
 			[ "$count" != 2 ] || wanted='>= 1.7'
 			case $kind in one) scopes='one scope' ;; own) scopes='a scope each' ;; esac
 			compare speed "$kind.$durable.$count" "$kind.$durable.1" "$wanted" changes \
-				"$count connections, $scopes, synchronous_commit $durable" '1 connection'
+				"$count connection$([ "$count" = 1 ] || echo s), $scopes, synchronous_commit $durable" '1 connection'
 		done
 	done
 done
