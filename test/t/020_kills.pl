@@ -129,10 +129,10 @@ sub replay
 # The next thing that a device does: a statement, and what becomes of its answer
 sub device_step
 {
-	my ($client) = @_;
+	my ($client, $round) = @_;
 	my $device = $client->{device};
 	my $submitted = still_submitted($client);
-	my $what = rand;
+	my $what = is_reading($round) ? 0 : rand;
 	if ($what < 0.15)
 	{
 		return ('pull', $device->pull_sql(1 + int rand 30), sub { $device->take_page($_[0]) });
@@ -220,10 +220,15 @@ sub admin_step
 # A stream, until the server is killed
 # ---------------------------------------------------------------------------
 
+# Now and then all commit asynchronously, and sometimes no device pushes then: so
+# nothing is flushed but what a push, or a pull, has to flush itself.
+sub is_asynchronous { my ($round) = @_; return $synchronous_commit eq 'mixed' && $round % 3 == 2 }
+sub is_reading { my ($round) = @_; return is_asynchronous($round) && $round % 2 == 1 }
+
 sub settings
 {
 	my ($round) = @_;
-	my $chance_of_off = $synchronous_commit eq 'on' ? 0 : ($round % 3) / 2;
+	my $chance_of_off = is_asynchronous($round) ? 1 : $synchronous_commit eq 'mixed' ? ($round % 3) / 2 : 0;
 	my $value = rand() < $chance_of_off ? 'off' : 'on';
 	return "SET synchronous_commit = $value; SET offline_sync.queue_retry_delay = 0";
 }
@@ -236,8 +241,8 @@ my $answers = 0;
 sub stream
 {
 	my ($round, $wanted, $delay) = @_;
-	my @actors = ((map { my $client = $_; { client => $client, step => sub { device_step($client) } } } @client{@numbers}),
-		{ step => \&sql_step }, { step => \&sql_step }, { step => \&queue_step }, { step => \&queue_step }, { step => \&admin_step });
+	my @actors = ((map { my $client = $_; { client => $client, step => sub { device_step($client, $round) } } } @client{@numbers}),
+		{ step => \&sql_step }, { step => \&sql_step }, is_reading($round) ? () : ({ step => \&queue_step }, { step => \&queue_step }, { step => \&admin_step }));
 	$_->{session} = SyncSession->new($node, 'postgres', settings($round)) for @actors;
 	my @pids = server_pids($node);
 	my $n = 0;

@@ -1,8 +1,8 @@
 # A new device gets all rows of its scopes, page by page, while SQL and other devices
-# insert, update, delete and move rows between scopes, and one transaction is open from
-# before the first page until after the last one.  In the end it holds what the server
-# says it should; no page was larger than allowed, and none took more memory for
-# there being more rows.
+# insert, update, delete and move rows between scopes.  One transaction is open from
+# before the first page until after the last one, another one until somewhere between
+# them.  In the end the device holds what the server says it should; no page was larger
+# than allowed, and none took more memory for there being more rows.
 #
 # ROWS from the environment; test/bootstrap.sh sets it.
 
@@ -234,7 +234,15 @@ my $begun = time;
 my $open = $node->background_psql('postgres');
 $open->query_safe(q{BEGIN; UPDATE item SET body = 'by one that commits late' WHERE id % 1000 = 3; DELETE FROM item WHERE id % 1000 = 4;
 	UPDATE item SET team = 'a' WHERE id % 1000 = 9});
+my $shorter = $node->background_psql('postgres');
+$shorter->query_safe(q{BEGIN; UPDATE item SET body = 'by one that commits meanwhile' WHERE id % 1000 = 13; DELETE FROM item WHERE id % 1000 = 14;
+	UPDATE item SET team = 'a' WHERE id % 1000 = 19});
+# one with a later number commits before the first page
+$node->safe_psql('postgres', 'UPDATE item SET hits = hits + 1 WHERE id = 1');
 $next = \&pull_page;
+go_on(sub { $base_pages >= 20 }, 1);
+$shorter->query_safe('COMMIT');
+$shorter->quit;
 go_on(sub { %{ $device->{vector} } }, 1);
 my $seconds = time - $begun;
 note sprintf 'all rows after %d s: %d pages; %d statements meanwhile', $seconds, $base_pages, $statements;
@@ -259,8 +267,11 @@ for my $scope (qw(a b))
 		"scope $scope: the device holds what the server says");
 }
 is($node->safe_psql('device', q{SELECT count(*) FROM item WHERE cells ->> 'team' NOT IN ('a', 'b')}), 0, 'and nothing else');
-cmp_ok($node->safe_psql('device', q{SELECT count(*) FROM item WHERE cells ->> 'body' = 'by one that commits late'}), '>', 0,
-	'what was written before the first page and committed after the last one is there');
+for my $when (qw(meanwhile late))
+{
+	cmp_ok($node->safe_psql('device', "SELECT count(*) FROM item WHERE cells ->> 'body' = 'by one that commits $when'"), '>', 0,
+		"what was written before the first page by one that commits $when is there");
+}
 cmp_ok($largest_page, '<=', $page_changes, 'no page has more changes than were asked for');
 cmp_ok($largest, '<=', $max_delta_size, 'none is larger than max_delta_size');
 SKIP:
