@@ -21,7 +21,7 @@ chooses the PostgreSQL installation; without it PG_MAJOR (15) does.
 HELP
 }
 
-all_measures='apply replication local pull size connections flood growth violations'
+all_measures='apply replication local pull size connections flood growth violations maintenance'
 measures=''
 ROWS=100000 CHANGES=100000 QUICK=no ROUNDS=''
 while [ $# -gt 0 ]; do
