@@ -37,7 +37,7 @@ CREATE TABLE newcomer (id int PRIMARY KEY, scope text, v text, n int);
 CREATE TABLE setting AS SELECT :'cleans'::boolean AS cleans;
 CREATE FUNCTION cleans() RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT cleans FROM setting $$;
 CREATE FUNCTION has_newcomer() RETURNS boolean LANGUAGE sql STABLE AS
-$$ SELECT EXISTS (SELECT FROM sync_tables WHERE table_name = 'newcomer') $$;
+$$ SELECT EXISTS (SELECT FROM offline_sync.tracked_table WHERE wire_name = 'newcomer') $$;   -- the view looks at tables, which may be locked
 CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.title := btrim(NEW.title);

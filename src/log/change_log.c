@@ -16,9 +16,11 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "compat.h"
+#include "executor/tuptable.h"
 #include "log/change_log.h"
 #include "log/forgotten.h"
 #include "log/pending.h"
@@ -486,7 +488,10 @@ change_log_is_told(int32 node, uint64 from_xid, uint64 to_xid, int max_rows,
 	return room >= 0;
 }
 
-/* *room: rows of the log that may be read; negative if there are more. */
+/*
+ * *room: entries of the index that may be looked at, those of rows included that clean-up
+ * has removed, which stay until they are vacuumed; negative if there are more.
+ */
 static uint64
 tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
 			Snapshot snapshot, ChangeLogCallback callback, void *arg)
@@ -498,22 +503,22 @@ tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
 												  "offline_sync recent changes",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old;
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Datum	   *values = slot->tts_values;
 	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	IndexScanDesc scan;
 	text	   *last_scope = NULL;
 	uint64		last_xid = 0;
 
-	node_key(&keys[0], node);
-	ScanKeyInit(&keys[1], Anum_change_log_xid, BTGreaterEqualStrategyNumber,
-				F_XID8GE, UInt64GetDatum(from_xid));
-	ScanKeyInit(&keys[2], Anum_change_log_xid, BTLessEqualStrategyNumber,
-				F_XID8LE, UInt64GetDatum(to_xid));
-	scan = systable_beginscan_ordered(rel, index, snapshot, lengthof(keys), keys);
-	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(node));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_XID8GE,
+				UInt64GetDatum(from_xid));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_XID8LE,
+				UInt64GetDatum(to_xid));
+	scan = compat_index_beginscan(rel, index, snapshot, lengthof(keys));
+	index_rescan(scan, keys, lengthof(keys), NULL, 0);
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
-		Datum		values[Natts_change_log];
-		bool		nulls[Natts_change_log];
 		bool		is_event;
 		text	   *scope;
 		uint64		xid;
@@ -521,12 +526,14 @@ tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
 		CHECK_FOR_INTERRUPTS();
 		if (--*room < 0)
 			break;
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		if (!index_fetch_heap(scan, slot))
+			continue;
+		slot_getallattrs(slot);
 		xid = DatumGetUInt64(values[Anum_change_log_xid - 1]);
 		is_event = DatumGetInt32(values[Anum_change_log_table_id - 1]) ==
 			CHANGE_LOG_EVENT;
 		old = MemoryContextSwitchTo(context);
-		scope = nulls[Anum_change_log_scope - 1] ? NULL :
+		scope = slot->tts_isnull[Anum_change_log_scope - 1] ? NULL :
 			DatumGetTextP(values[Anum_change_log_scope - 1]);
 
 		/* a bulk write has many rows of one scope */
@@ -544,7 +551,8 @@ tell_recent(int32 node, uint64 from_xid, uint64 to_xid, int64 *room,
 		MemoryContextReset(context);
 		last_xid = xid;
 	}
-	systable_endscan_ordered(scan);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	MemoryContextDelete(context);

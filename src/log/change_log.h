@@ -133,8 +133,8 @@ extern uint64 change_log_recent(int32 node, uint64 from_xid, uint64 to_xid,
 								void *arg);
 
 /*
- * The same, if that is no more than max_rows rows of the log; else false, and not all
- * of it was told.
+ * The same, if that is no more than max_rows entries of an index, removed ones included;
+ * else false, and not all of it was told.
  */
 extern bool change_log_is_told(int32 node, uint64 from_xid, uint64 to_xid,
 							   int max_rows, Snapshot snapshot,

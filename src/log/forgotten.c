@@ -78,7 +78,8 @@ log_forgotten_final(int32 node, Snapshot snapshot)
 }
 
 char **
-log_forgotten_scopes(int32 node, uint64 after, Snapshot snapshot, int *nscopes)
+log_forgotten_scopes(int32 node, uint64 after, int limit, Snapshot snapshot,
+					 int *nscopes)
 {
 	Relation	rel = state_open("log_forgotten", AccessShareLock);
 	ScanKeyData keys[2];
@@ -92,7 +93,7 @@ log_forgotten_scopes(int32 node, uint64 after, Snapshot snapshot, int *nscopes)
 	node_keys(keys, node, after);
 	scan = systable_beginscan(rel, state_index("log_forgotten_position"), true,
 							  snapshot, lengthof(keys), keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (*nscopes < limit && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (*nscopes == max)

@@ -19,9 +19,10 @@ extern uint64 log_forgotten_xid(const char *scope, int32 node, Snapshot snapshot
 /* The largest position of a node removed in any scope; 0: none. */
 extern uint64 log_forgotten_final(int32 node, Snapshot snapshot);
 
-/* The scopes where positions of a node after "after" were removed; palloc'd. */
-extern char **log_forgotten_scopes(int32 node, uint64 after, Snapshot snapshot,
-								   int *nscopes);
+/* The scopes where positions of a node after "after" were removed, so many at most;
+ * palloc'd. */
+extern char **log_forgotten_scopes(int32 node, uint64 after, int limit,
+								   Snapshot snapshot, int *nscopes);
 
 /*
  * Tombstones may be gone for whoever has not seen all entries of his scopes before

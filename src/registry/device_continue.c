@@ -28,6 +28,20 @@
 #include "miscadmin.h"
 #include "registry/device.h"
 
+/* with more scopes than this, it is worth while to ask first which of them matter */
+#define MIN_ASKED_SCOPES	8
+
+/* Scopes of which something that is not covered was removed, or is in the log */
+typedef struct ConcernedScopes
+{
+	const SyncDeviceScope *scopes;	/* sorted */
+	int			nscopes;
+	bool	   *is_concerned;	/* by scope */
+} ConcernedScopes;
+
+static bool ask_concerned(ConcernedScopes *concerned, const SyncNode *node,
+						  uint64 covered, uint64 released, Snapshot snapshot);
+static void note_concerned(void *arg, const char *scope, const char *event);
 static uint64 covered_up_to(const VersionVector *vv, const SyncNode *node);
 static uint64 ended_by_grant(const SyncNode *nodes, int nnodes,
 							 const SyncNode *node, const SyncDeviceScope *scope);
@@ -43,6 +57,7 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 	uint64		released_xid = 0;
 	int			nnodes;
 	SyncNode   *nodes = sync_node_list(&nnodes);
+	ConcernedScopes concerned = {scopes, nscopes, palloc(Max(nscopes, 1) * sizeof(bool))};
 
 	(void) tombstones_released(&released_node, &released_xid, snapshot);
 	for (int i = 0; i < nnodes; i++)
@@ -55,13 +70,16 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 		if (covered >= released &&
 			covered >= log_forgotten_final(node->id, snapshot))
 			continue;
+		if (nscopes <= MIN_ASKED_SCOPES ||
+			!ask_concerned(&concerned, node, covered, released, snapshot))
+			memset(concerned.is_concerned, true, nscopes * sizeof(bool));
 		for (int j = 0; j < nscopes; j++)
 		{
 			const SyncDeviceScope *scope = &scopes[j];
 			uint64		from = covered;
 
 			CHECK_FOR_INTERRUPTS();
-			if (!scope->can_pull)
+			if (!scope->can_pull || !concerned.is_concerned[j])
 				continue;
 			from = Max(from, ended_by_grant(nodes, nnodes, node, scope));
 			if (from < log_forgotten_xid(scope->scope, node->id, snapshot) ||
@@ -72,6 +90,53 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 		}
 	}
 	return true;
+}
+
+/*
+ * What matters lies behind what is covered, in whatever scope, and that stands together
+ * in other indexes.  False: there is more of it than there are scopes to look into.
+ */
+static bool
+ask_concerned(ConcernedScopes *concerned, const SyncNode *node, uint64 covered,
+			  uint64 released, Snapshot snapshot)
+{
+	int			max = concerned->nscopes;
+	int			nscopes;
+	char	  **scopes = log_forgotten_scopes(node->id, covered, max + 1,
+											  snapshot, &nscopes);
+
+	if (nscopes > max)
+		return false;
+	memset(concerned->is_concerned, false, max * sizeof(bool));
+	for (int i = 0; i < nscopes; i++)
+		note_concerned(concerned, scopes[i], NULL);
+	return covered >= released ||
+		change_log_is_told(node->id, covered + 1, released, max, snapshot,
+						   note_concerned, concerned);
+}
+
+static void
+note_concerned(void *arg, const char *scope, const char *event)
+{
+	ConcernedScopes *concerned = arg;
+	int			lo = 0;
+	int			hi = concerned->nscopes;
+
+	while (scope != NULL && lo < hi)
+	{
+		int			mid = (lo + hi) / 2;
+		int			order = strcmp(concerned->scopes[mid].scope, scope);
+
+		if (order == 0)
+		{
+			concerned->is_concerned[mid] = true;
+			return;
+		}
+		if (order < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
 }
 
 /* Up to where a vector has no gaps. */

@@ -136,7 +136,7 @@ read_node(ScopeCollector *collector, const SyncNode *node,
 	int			ngone;
 	char	  **gone = log_forgotten_scopes(node->id,
 											vv_base_counter(since, &node->uuid),
-											GetActiveSnapshot(), &ngone);
+											INT_MAX, GetActiveSnapshot(), &ngone);
 
 	/* entries that clean-up has removed meanwhile: all before them have ended */
 	for (int i = 0; i < ngone; i++)
