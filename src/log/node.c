@@ -681,6 +681,14 @@ covers_any(const VersionVector *vv, const VersionVector *other,
 }
 
 uint64
+sync_node_covered(const SyncNode *node, const VersionVector *vv)
+{
+	if (node->open_at_end != NULL && vv_find(node->open_at_end, &node->uuid) != NULL)
+		vv = vv_join_vectors(vv, node->open_at_end);
+	return vv_base_counter(vv, &node->uuid);
+}
+
+uint64
 sync_snapshot_horizon(Snapshot snapshot)
 {
 	return full_xid(snapshot->xmin, ReadNextFullTransactionId());

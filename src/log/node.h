@@ -72,6 +72,10 @@ extern uint64 sync_snapshot_horizon(Snapshot snapshot);
  */
 extern bool sync_vector_is_lost(const VersionVector *vv);
 
+/* Up to where a vector has no gaps but those of transactions that were lost when the
+ * node ended. */
+extern uint64 sync_node_covered(const SyncNode *node, const VersionVector *vv);
+
 /*
  * Remove from a vector under construction the transactions that the snapshot sees
  * as running (for every node of this database that shares its transaction ids), and

@@ -42,7 +42,6 @@ typedef struct ConcernedScopes
 static bool ask_concerned(ConcernedScopes *concerned, const SyncNode *node,
 						  uint64 covered, uint64 released, Snapshot snapshot);
 static void note_concerned(void *arg, const char *scope, const char *event);
-static uint64 covered_up_to(const VersionVector *vv, const SyncNode *node);
 static uint64 ended_by_grant(const SyncNode *nodes, int nnodes,
 							 const SyncNode *node, const SyncDeviceScope *scope);
 static bool has_unseen_entry(const char *scope, const SyncNode *node,
@@ -63,7 +62,7 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 	for (int i = 0; i < nnodes; i++)
 	{
 		SyncNode   *node = &nodes[i];
-		uint64		covered = covered_up_to(vv, node);
+		uint64		covered = sync_node_covered(node, vv);
 		uint64		released = node->id < released_node ? VV_MAX_COUNTER :
 		node->id == released_node ? released_xid - 1 : 0;
 
@@ -139,15 +138,6 @@ note_concerned(void *arg, const char *scope, const char *event)
 	}
 }
 
-/* Up to where a vector has no gaps. */
-static uint64
-covered_up_to(const VersionVector *vv, const SyncNode *node)
-{
-	if (node->open_at_end != NULL && vv_find(node->open_at_end, &node->uuid) != NULL)
-		vv = vv_join_vectors(vv, node->open_at_end);
-	return vv_base_counter(vv, &node->uuid);
-}
-
 /*
  * Up to where a node's transactions had ended when the scope was granted.  A
  * former node of the same cluster may have left a prepared one behind; transaction
@@ -167,24 +157,30 @@ ended_by_grant(const SyncNode *nodes, int nnodes, const SyncNode *node,
 	return 0;
 }
 
+/*
+ * From gap to entry, and from there to the next gap: a device may come with a vector
+ * of a million gaps, and have thousands of scopes.
+ */
 static bool
 has_unseen_entry(const char *scope, const SyncNode *node, uint64 from,
 				 uint64 to, const VersionVector *vv, Snapshot snapshot)
 {
 	uint64		lo;
 	uint64		hi;
-	bool		result = false;
 
-	while (!result && from <= to &&
-		   vv_next_gap(vv, &node->uuid, from, &lo, &hi) && lo <= to)
+	while (from <= to && vv_next_gap(vv, &node->uuid, from, &lo, &hi) && lo <= to)
 	{
 		ChangeLogEntry entry;
-		ChangeLogScan *scan = change_log_scan_begin(scope, node->id, lo, 0,
-													Min(hi, to), snapshot);
+		ChangeLogScan *scan = change_log_scan_begin(scope, node->id, lo, 0, to,
+													snapshot);
+		bool		is_found = change_log_scan_next(scan, &entry);
 
-		result = change_log_scan_next(scan, &entry);
 		change_log_scan_end(scan);
-		from = Min(hi, to) + 1;
+		if (!is_found)
+			return false;
+		if (entry.xid <= hi)
+			return true;
+		from = entry.xid;
 	}
-	return result;
+	return false;
 }

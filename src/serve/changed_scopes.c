@@ -134,8 +134,7 @@ read_node(ScopeCollector *collector, const SyncNode *node,
 	uint64		lo;
 	uint64		hi;
 	int			ngone;
-	char	  **gone = log_forgotten_scopes(node->id,
-											vv_base_counter(since, &node->uuid),
+	char	  **gone = log_forgotten_scopes(node->id, sync_node_covered(node, since),
 											INT_MAX, GetActiveSnapshot(), &ngone);
 
 	/* entries that clean-up has removed meanwhile: all before them have ended */

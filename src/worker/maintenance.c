@@ -237,8 +237,10 @@ static const char *const lock_release =
 "SELECT 1 FROM offline_sync.tombstone_release FOR UPDATE SKIP LOCKED";
 
 /*
- * When no device has an entry before the end of the moment before it, release what
- * was deleted before that moment, and note the next one.
+ * When all transactions before the end of the moment have ended, and no device has an
+ * entry there, release what was deleted before that moment, and note the next one.  A
+ * transaction that is still running may leave an entry there: whoever met that later
+ * would have to begin afresh, and that is everybody.
  *
  * $1, $2, $3: node, the oldest running transaction, and the next one, at present
  */
@@ -247,7 +249,10 @@ static const char *const release_tombstones =
 " UPDATE offline_sync.tombstone_release r"
 " SET released_node = r.node, released_settled = r.settled,"
 " released_ended = r.ended, node = $1, settled = $2, ended = $3"
-" WHERE NOT EXISTS ("
+" WHERE (r.ended <= $2 OR"
+" (SELECT c.system_identifier FROM offline_sync.node c WHERE c.id = r.node) <>"
+" (SELECT c.system_identifier FROM offline_sync.node c WHERE c.id = $1))"
+" AND NOT EXISTS ("
 " SELECT FROM seen_up_to u"
 " JOIN offline_sync.device_scope s ON s.device = u.device AND s.can_pull"
 " CROSS JOIN LATERAL (SELECT FROM offline_sync.change_log l"
@@ -259,11 +264,17 @@ static const char *const release_tombstones =
 
 /*
  * Not of rows that somebody may still decide about: the image is what comes back.
+ * Nor of those that a change is about which came before its device acknowledged the
+ * deletion, and was not merged yet: it waits, or is in a queued delta.
  *
  * $1: limit; $2: this cluster
  */
 static const char *const prune_tombstones =
-"WITH old AS MATERIALIZED ("
+"WITH queued AS MATERIALIZED ("
+" SELECT q.device, delta_context(q.delta) AS context FROM offline_sync.queue q"
+" JOIN offline_sync.device d ON d.device = q.device"
+" WHERE q.state <> 'answered' AND d.revoked_at IS NULL AND d.fenced_at IS NULL),"
+" old AS MATERIALIZED ("
 " SELECT o.row FROM offline_sync.tombstone_release r"
 " JOIN offline_sync.node n ON n.id <= r.released_node"
 " CROSS JOIN LATERAL ("
@@ -274,6 +285,11 @@ static const char *const prune_tombstones =
 " AND NOT EXISTS (SELECT FROM offline_sync.conflict k"
 " WHERE k.table_id = t.table_id AND k.key = t.key"
 " AND k.column_id IS NULL AND k.state <> 'resolved')"
+" AND NOT EXISTS (SELECT FROM offline_sync.waiting w"
+" WHERE w.table_id = t.table_id AND w.key = t.key)"
+" AND NOT EXISTS (SELECT FROM queued q"
+" JOIN offline_sync.device_scope s ON s.device = q.device AND s.can_push"
+" WHERE s.scope = t.scope AND NOT vv_covers(q.context, n.node, t.xid::text::bigint))"
 " ORDER BY t.xid LIMIT $1 FOR UPDATE SKIP LOCKED) AS o"
 " LIMIT $1),"
 " gone AS ("
@@ -325,7 +341,7 @@ sync_maintenance(PG_FUNCTION_ARGS)
 
 	/* registers this node: before an entry goes, former nodes' ends are noted */
 	m.node = sync_node_id();
-	m.oldest = sync_snapshot_horizon(GetLatestSnapshot());
+	m.oldest = sync_snapshot_horizon(GetTransactionSnapshot());
 	m.next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
 	SPI_connect();
