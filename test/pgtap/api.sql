@@ -50,7 +50,7 @@ INSERT INTO promised VALUES
     ('sync_set_capture', '"on" boolean', 'void', 'v', false),
     ('sync_hello',
      'device uuid, OUT node uuid, OUT protocol integer, OUT acked_seq bigint, OUT hlc hlc, OUT status text, OUT schema_version integer, OUT limits jsonb',
-     'record', 's', true),
+     'record', 'v', true),
     ('sync_apply_delta',
      'delta delta, OUT reconciliation uuid, OUT status text, OUT acked_seq bigint, OUT applied integer, OUT merged integer, OUT superseded integer, OUT rejected integer, OUT deferred integer, OUT conflicts integer, OUT outcomes jsonb, OUT corrections delta, OUT hlc hlc',
      'record', 'v', true),
