@@ -47,6 +47,7 @@ check_sorting(const uint8 *keys, size_t n, size_t element_size)
 {
 	char	   *elements = palloc(n * element_size);
 	bool	   *is_found = palloc0(n + 1);
+	const Element *previous = NULL;
 	size_t		i;
 
 	for (i = 0; i < n; i++)
@@ -63,14 +64,14 @@ check_sorting(const uint8 *keys, size_t n, size_t element_size)
 	for (i = 0; i < n; i++)
 	{
 		const Element *element = (const Element *) (elements + i * element_size);
-		const Element *previous = (const Element *) (elements + (i - 1) * element_size);
 
 		fuzz_require(element->place < n && element->key == keys[element->place]);
 		fuzz_require(!is_found[element->place]);
 		is_found[element->place] = true;
 		fuzz_require(element_size < 8 || *(const uint8 *) element->filling == element->key);
-		fuzz_require(i == 0 || previous->key < element->key ||
+		fuzz_require(previous == NULL || previous->key < element->key ||
 					 (previous->key == element->key && previous->place < element->place));
+		previous = element;
 	}
 }
 
