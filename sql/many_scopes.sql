@@ -69,4 +69,25 @@ SELECT n, count(*), count(DISTINCT coalesce(keys, '{}')) = 1 AS same_keys,
        bool_and(vector = (SELECT vector FROM told ORDER BY n DESC LIMIT 1)) AS same_vector
 FROM p GROUP BY n ORDER BY n;
 SELECT cardinality(keys) FROM told, pull(told.vector) WHERE n = 2;
+
+-- A device with so many that a push does not read them all: what it may not push to, and
+-- what it may not pull, is the same wherever that stands among them
+SELECT sync_register_device('00000000-0000-0000-0000-00000000000b', scopes => (SELECT array_agg(format('team %s', 1000 + n)) FROM generate_series(1, 200) AS n)) IS NOT NULL AS ok;
+SELECT sync_grant_scope('00000000-0000-0000-0000-00000000000b', scope, push => scope < 'team 2', pull => scope > 'team 2')
+FROM unnest('{team 1001, team 1002, team 1198, team 1199, team 2001}'::text[]) AS scope;
+SELECT sync_revoke_scope('00000000-0000-0000-0000-00000000000b', scope) FROM unnest('{team 1003, team 1197}'::text[]) AS scope;
+SELECT status, applied, rejected, o->>'seq' AS refused, o->>'reason' AS reason,
+    (SELECT string_agg(c.key->>'id', ' ' ORDER BY c.key->>'id') FROM delta_changes(corrections) AS c WHERE c.kind = 'retract') AS retracted
+FROM sync_apply_delta((SELECT format('{"format": 1, "replica": "00000000-0000-0000-0000-00000000000b", "changes": [%s]}', string_agg(
+    format('{"seq": %s, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": %s}, "insert": {"team": "team %s"}}', n, 2000 + n, 1000 + n), ',' ORDER BY n))
+    FROM generate_series(1, 201) AS n)::delta) AS a LEFT JOIN jsonb_array_elements(outcomes) AS o ON true ORDER BY (o->>'seq')::int;
+SELECT status, applied, rejected, o->>'reason' AS reason, delta_count(corrections) AS corrections
+FROM sync_apply_delta('{"format": 1, "replica": "00000000-0000-0000-0000-00000000000b", "changes": [
+    {"seq": 202, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": 3001}, "insert": {"team": "team 1"}},
+    {"seq": 203, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": 3002}, "insert": {"team": "team 2001"}},
+    {"seq": 204, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": 3003}, "insert": {"team": "team 1200"}},
+    {"seq": 205, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": 2197}, "set": {"team": "team 1196"}},
+    {"seq": 206, "hlc": "2026-11-20T10:00:00.000Z/0", "table": "label", "key": {"id": 2196}, "set": {"team": "team 1197"}}]}') AS a
+    LEFT JOIN jsonb_array_elements(outcomes) AS o ON true ORDER BY (o->>'seq')::int;
+SELECT count(*), min(team), max(team) FROM label WHERE id > 2000;
 DROP TABLE note, label;

@@ -254,8 +254,7 @@ apply_begin(ApplyState *state)
 {
 	HASHCTL		ctl;
 
-	state->scopes = sync_device_scopes(&state->device->uuid, NULL,
-									   &state->nscopes);
+	state->scopes = sync_scope_set(&state->device->uuid);
 	if (state->delta != NULL)
 	{
 		state->seen = state->reader.header.context;

@@ -264,8 +264,7 @@ typedef struct ApplyState
 	const DeltaData *delta;
 	DeltaReader reader;
 	SyncDevice *device;
-	SyncDeviceScope *scopes;
-	int			nscopes;
+	SyncScopeSet *scopes;
 	const VersionVector *seen;	/* the delta's context */
 	int64		seen_own_seq;	/* its entry for the device itself */
 

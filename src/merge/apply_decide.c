@@ -596,7 +596,7 @@ apply_may_push(ApplyState *state, const char *scope)
 
 	if (scope == NULL)
 		return false;
-	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
+	entry = sync_scope_set_find(state->scopes, scope);
 	return entry != NULL && entry->can_push;
 }
 

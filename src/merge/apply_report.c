@@ -249,13 +249,7 @@ apply_log_touched(ApplyState *state)
 {
 	HASH_SEQ_STATUS status;
 	TouchedRow *row;
-	const char *fallback = NULL;
-
-	for (int i = 0; i < state->nscopes && fallback == NULL; i++)
-	{
-		if (state->scopes[i].can_pull)
-			fallback = state->scopes[i].scope;
-	}
+	const char *fallback = sync_scope_set_pulled(state->scopes);
 
 	hash_seq_init(&status, state->touched);
 	while ((row = hash_seq_search(&status)) != NULL)
@@ -525,7 +519,7 @@ pulled_scope(ApplyState *state, const char *scope)
 
 	if (scope == NULL)
 		return NULL;
-	entry = sync_device_find_scope(state->scopes, state->nscopes, scope);
+	entry = sync_scope_set_find(state->scopes, scope);
 	return entry != NULL && entry->can_pull ? entry : NULL;
 }
 

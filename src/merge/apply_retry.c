@@ -829,11 +829,8 @@ log_end(const ApplyState *state, const WaitingChange *row,
 
 	if (change->outcome == OUTCOME_APPLIED || row->table_id == 0)
 		return;
-	for (int i = 0; i < state->nscopes && scope == NULL; i++)
-	{
-		if (state->scopes[i].can_pull)
-			scope = state->scopes[i].scope;
-	}
+	if (scope == NULL)
+		scope = sync_scope_set_pulled(state->scopes);
 	if (scope != NULL)
 		change_log_add(scope, row->table_id, row->key, row->keylen);
 }

@@ -569,8 +569,7 @@ read_tombstones(TableRows *work)
 			SyncDeviceScope *scope = NULL;
 
 			if (row->scope != NULL)
-				scope = sync_device_find_scope(state->scopes, state->nscopes,
-											   row->scope);
+				scope = sync_scope_set_find(state->scopes, row->scope);
 			row->is_scope_seen = stamp == NULL ||
 				memcmp(&stamp->replica, &state->device->uuid, UUID_LEN) == 0 ||
 				(apply_write_is_seen(state, stamp) &&

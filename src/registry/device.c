@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * device.c
- *	  Devices: reading, locking and advancing their rows, and their scopes.
+ *	  Devices: reading, locking and advancing their rows.
  *
  * Every push locks its device's row first and every other lock later, so that
  * pushes of one device follow each other and those of different devices never
@@ -41,9 +41,6 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
-/* an xid8 column as the number that positions are */
-#define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
-
 /* ---- backend-local state ---- */
 
 static pg_uuid_t last_uuid;		/* the device that was written to last, ... */
@@ -59,8 +56,6 @@ static SyncDevice *device_from_tuple(HeapTuple tuple, TupleDesc desc);
 static const unsigned char *key_from_datum(Datum datum);
 static SyncDevice *device_read(const pg_uuid_t *uuid, bool lock,
 							   bool check_caller);
-static SyncDeviceScope scope_from_tuple(HeapTuple tuple, TupleDesc desc);
-static int	scope_compare(const void *a, const void *b);
 
 SyncDevice *
 sync_device_get(const pg_uuid_t *uuid, bool lock)
@@ -470,84 +465,4 @@ device_row_seen(const SyncDevice *device)
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, AccessShareLock);
 	return seen;
-}
-
-/* ---- scopes ---- */
-
-SyncDeviceScope *
-sync_device_scopes(const pg_uuid_t *uuid, Snapshot snapshot, int *nscopes)
-{
-	Relation	rel = state_open("device_scope", AccessShareLock);
-	SyncDeviceScope *scopes;
-	int			n = 0;
-	int			max = 8;
-	ScanKeyData key[1];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	scopes = palloc(max * sizeof(SyncDeviceScope));
-	snapshot = RegisterSnapshot(snapshot != NULL ? snapshot : GetLatestSnapshot());
-	ScanKeyInit(&key[0], ANUM_SCOPE_DEVICE, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(uuid));
-	scan = systable_beginscan(rel, state_index("device_scope_pkey"), true,
-							  snapshot, lengthof(key), key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (n == max)
-		{
-			max *= 2;
-			scopes = repalloc_huge(scopes, (Size) max * sizeof(SyncDeviceScope));
-		}
-		scopes[n++] = scope_from_tuple(tuple, RelationGetDescr(rel));
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-
-	qsort(scopes, n, sizeof(SyncDeviceScope), scope_compare);
-	*nscopes = n;
-	return scopes;
-}
-
-static SyncDeviceScope
-scope_from_tuple(HeapTuple tuple, TupleDesc desc)
-{
-	SyncDeviceScope scope;
-	Datum		values[NATTS_SCOPE];
-	bool		nulls[NATTS_SCOPE];
-
-	state_check_columns(desc, NATTS_SCOPE);
-	heap_deform_tuple(tuple, desc, values, nulls);
-
-	scope.scope = TextDatumGetCString(values[ANUM_SCOPE_SCOPE - 1]);
-	scope.can_push = DatumGetBool(values[ANUM_SCOPE_CAN_PUSH - 1]);
-	scope.can_pull = DatumGetBool(values[ANUM_SCOPE_CAN_PULL - 1]);
-	scope.granted_node = DatumGetInt32(values[ANUM_SCOPE_GRANTED_NODE - 1]);
-	scope.granted_xid = DatumGetPosition(values[ANUM_SCOPE_GRANTED_XID - 1]);
-	scope.granted_horizon = DatumGetPosition(values[ANUM_SCOPE_GRANTED_HORIZON - 1]);
-	scope.revoked_node = 0;
-	scope.revoked_xid = 0;
-	if (!nulls[ANUM_SCOPE_REVOKED_NODE - 1])
-	{
-		scope.revoked_node = DatumGetInt32(values[ANUM_SCOPE_REVOKED_NODE - 1]);
-		scope.revoked_xid = DatumGetPosition(values[ANUM_SCOPE_REVOKED_XID - 1]);
-	}
-	return scope;
-}
-
-static int
-scope_compare(const void *a, const void *b)
-{
-	return strcmp(((const SyncDeviceScope *) a)->scope,
-				  ((const SyncDeviceScope *) b)->scope);
-}
-
-SyncDeviceScope *
-sync_device_find_scope(SyncDeviceScope *scopes, int nscopes, const char *scope)
-{
-	SyncDeviceScope key = {0};
-
-	key.scope = (char *) scope;
-	return bsearch(&key, scopes, nscopes, sizeof(SyncDeviceScope), scope_compare);
 }

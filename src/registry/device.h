@@ -104,6 +104,21 @@ extern SyncDeviceScope *sync_device_find_scope(SyncDeviceScope *scopes, int nsco
 											   const char *scope);
 
 /*
+ * The device's scopes for a push, which has locked the device: so nobody else changes
+ * them, and it does not matter when they are read.  In the current context, as is
+ * what it returns.
+ */
+typedef struct SyncScopeSet SyncScopeSet;
+
+extern SyncScopeSet *sync_scope_set(const pg_uuid_t *device);
+
+/* NULL: the device has, and had, nothing to do with it. */
+extern SyncDeviceScope *sync_scope_set_find(SyncScopeSet *set, const char *scope);
+
+/* Any scope that the device may pull; NULL: there is none. */
+extern const char *sync_scope_set_pulled(SyncScopeSet *set);
+
+/*
  * Is all there still that a vector does not cover, and that no base scan would
  * bring, in the scopes that the device may pull?  Under the snapshot that the log is
  * read with.

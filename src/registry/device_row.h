@@ -14,6 +14,7 @@
 #include "registry/device.h"
 #include "types/version_vector.h"
 #include "utils/relcache.h"
+#include "utils/xid8.h"
 
 /* offline_sync.device */
 #define ANUM_DEVICE_DEVICE			1
@@ -53,6 +54,9 @@
 #define ANUM_SCOPE_REVOKED_XID		8
 #define ANUM_SCOPE_GRANTED_HORIZON	9
 #define NATTS_SCOPE					9
+
+/* an xid8 column as the number that positions are */
+#define DatumGetPosition(d) U64FromFullTransactionId(DatumGetFullTransactionId(d))
 
 /* Some columns of a row, to be written. */
 typedef struct DeviceRowChange
