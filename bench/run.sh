@@ -26,7 +26,7 @@ measures=''
 ROWS=100000 CHANGES=100000 QUICK=no ROUNDS=''
 while [ $# -gt 0 ]; do
 	case $1 in
-		--quick) ROWS=20000 CHANGES=20000 QUICK=yes ;;
+		--quick) ROWS=10000 CHANGES=10000 QUICK=yes ;;
 		--rounds) ROUNDS=${2:?}; shift ;;
 		--help | -h) usage; exit 0 ;;
 		*)
