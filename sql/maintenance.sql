@@ -93,3 +93,10 @@ SET ROLE regress_nobody;
 SELECT sync_maintenance();
 RESET ROLE;
 DROP ROLE regress_nobody;
+
+-- never is a long time
+SET offline_sync.device_expiry = 2147483647;
+SET offline_sync.audit_retention = 2147483647;
+SELECT task, removed FROM sync_maintenance() WHERE removed > 0;
+RESET offline_sync.device_expiry;
+RESET offline_sync.audit_retention;

@@ -9,6 +9,7 @@
 # connect to it and to stop it.  The exit status is the command's; on failure the
 # log's end is shown.
 set -eu
+case ${1:---help} in -h | --help) set -- ;; esac
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 [ -n "${PG_CONFIG:-}" ] || PG_CONFIG=/usr/lib/postgresql/${PG_MAJOR:-15}/bin/pg_config
 [ -x "$PG_CONFIG" ] || PG_CONFIG=pg_config

@@ -464,8 +464,13 @@ position_datum(uint64 xid)
 	return FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
 }
 
+/* Not before 1970, where the times in ids begin: a setting may say "never" by being
+ * large. */
 static TimestampTz
 minutes_ago(int minutes)
 {
-	return GetCurrentTimestamp() - minutes * (INT64CONST(60) * USECS_PER_SEC);
+	TimestampTz first = (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+
+	return Max(first, GetCurrentTimestamp() -
+			   minutes * (INT64CONST(60) * USECS_PER_SEC));
 }
