@@ -113,6 +113,7 @@ FROM (VALUES
     ('sync_audit', 'reconciliation uuid, device uuid, seq bigint, received_at timestamp with time zone, role text, scope text, table_name text, key jsonb, operation text, incoming jsonb, previous jsonb, incoming_hlc hlc, previous_stamps jsonb, policy text, outcome text, reason text, intent text, result jsonb, wrote jsonb, error text'),
     ('sync_masks', 'table_name text, column_name text, class text, push boolean, pull boolean'),
     ('sync_queue', 'submission uuid, device uuid, first_seq bigint, last_seq bigint, role text, submitted_at timestamp with time zone, state text, attempts integer, tried_at timestamp with time zone, last_sqlstate text, last_error text, answered_at timestamp with time zone, status text'),
+    ('sync_holdbacks', 'device uuid, label text, owner text, since timestamp with time zone, entries bigint'),
     ('sync_stats', 'name text, value bigint')
 ) AS v(name, columns);
 
