@@ -628,7 +628,7 @@ replace_last(HeapTuple tuple, TupleTableSlot *slot, const struct varlena *value)
 	int			nullslen = BITMAPLEN(natts);
 	bool		has_nulls = false;
 	char	   *end = (char *) old + tuple->t_len;
-	bits8		nulls[BITMAPLEN(MaxHeapAttributeNumber)];
+	bits8		nulls[(MaxHeapAttributeNumber + BITS_PER_BYTE - 1) / BITS_PER_BYTE];
 	HeapTuple	result;
 	HeapTupleHeader header;
 	int			hoff;
