@@ -655,7 +655,7 @@ replace_last(HeapTuple tuple, TupleTableSlot *slot, const struct varlena *value)
 		for (int i = 0; i < nullslen; i++)
 		{
 			bits8		all = i < nullslen - 1 || (natts & 0x07) == 0 ? 0xFF :
-				(1 << (natts & 0x07)) - 1;
+			(1 << (natts & 0x07)) - 1;
 
 			has_nulls |= nulls[i] != all;
 		}

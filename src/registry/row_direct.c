@@ -123,7 +123,7 @@ is_plain(SyncTable *t, Relation rel)
 		triggers == NULL ||
 		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||
 		pg_namespace_aclcheck(RelationGetNamespace(rel), GetUserId(),
-							   ACL_USAGE) != ACLCHECK_OK)
+							  ACL_USAGE) != ACLCHECK_OK)
 		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{

@@ -75,7 +75,7 @@ is_plain(SyncTable *t, Relation rel, Bitmapset *columns)
 		ExecutorCheckPerms_hook != NULL ||
 		check_enable_rls(t->relid, InvalidOid, true) != RLS_NONE ||
 		pg_namespace_aclcheck(RelationGetNamespace(rel), GetUserId(),
-							   ACL_USAGE) != ACLCHECK_OK)
+							  ACL_USAGE) != ACLCHECK_OK)
 		return false;
 
 	/* the list says which index it is */
