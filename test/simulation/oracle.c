@@ -276,6 +276,24 @@ expect_set(const Column *column)
 	return result;
 }
 
+/*
+ * Did a device write a whole object without the key, that had seen this write of it?
+ * That is who inserts a row again in the middle of a fresh start.
+ */
+static bool
+is_dropped(const Write *write, const char *column, const char *key)
+{
+	for (int i = 0; i < nwrites; i++)
+	{
+		const Json *whole = writes[i].change == NULL ? NULL : value_of(&writes[i], column);
+
+		if (whole != NULL && json_get(whole, key) == NULL &&
+			had_seen(&writes[i], json_parse(writes[i].change->context), write))
+			return true;
+	}
+	return false;
+}
+
 /* Each key is written, or removed, by itself. */
 static const Json *
 expect_object(const Column *column)
@@ -302,7 +320,7 @@ expect_object(const Column *column)
 				latest_value = value;
 			}
 		}
-		if (latest_value != NULL && latest_value->type != JSON_NULL)
+		if (latest_value != NULL && latest_value->type != JSON_NULL && !is_dropped(latest, column->name, keys[k]))
 			json_put(result, keys[k], (Json *) latest_value);
 	}
 	return result;

@@ -272,6 +272,13 @@ finish_call(bool is_lost)
 		device_answer(device, call.first, call.last, answer);
 }
 
+static bool
+is_at_gate(PGconn *conn)
+{
+	return must(control, form("SELECT FROM pg_locks WHERE pid = %d AND locktype = 'advisory' AND NOT granted",
+							  PQbackendPID(conn)))->n > 0;
+}
+
 /* Push on a connection that may wait: at the gate, or for a row. */
 static void
 push_slowly(Device *device)
@@ -298,6 +305,12 @@ push_slowly(Device *device)
 	{
 		count("push waits");
 		note("... and waits");
+		/* for a row it may wait at its end only, and give that up by itself, unheard */
+		if (call.is_abandoned && !is_at_gate(sim.slow))
+		{
+			call.is_abandoned = false;
+			device->is_waiting = true;
+		}
 	}
 }
 
