@@ -132,6 +132,10 @@ extern uint64 change_log_recent(int32 node, uint64 from_xid, uint64 to_xid,
 								Snapshot snapshot, ChangeLogCallback callback,
 								void *arg);
 
+/* So many scopes are looked into one by one; of more it is asked first which of them
+ * were written to. */
+#define CHANGE_LOG_FEW_SCOPES	8
+
 /*
  * The same, if that is no more than max_rows entries of an index, removed ones included;
  * else false, and not all of it was told.

@@ -732,7 +732,6 @@ extern void apply_watch_side_writes(ApplyState *state);
 /* Was a row written that the answer says nothing of? */
 extern bool apply_side_is_untold(const ApplyState *state);
 
-
 /* Did it write the row?  Was it this stamp's write? */
 extern bool apply_is_side_written(const ApplyState *state, const RowRef *ref);
 extern bool apply_side_wrote(const ApplyState *state, const ApplyRow *row,

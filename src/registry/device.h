@@ -123,7 +123,7 @@ extern const char *sync_scope_set_pulled(SyncScopeSet *set);
  * bring, in the scopes that the device may pull?  Under the snapshot that the log is
  * read with.
  */
-extern bool sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
+extern bool sync_device_can_continue(SyncDeviceScope *scopes, int nscopes,
 									 const VersionVector *vv,
 									 Snapshot snapshot);
 

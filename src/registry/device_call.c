@@ -52,7 +52,7 @@ typedef struct LagCount
 
 static const char *device_status(const SyncDevice *device);
 static Datum device_limits(void);
-static SyncDevice *note_return(const pg_uuid_t *uuid);
+static void note_return(SyncDevice *device);
 static VersionVector *device_credible_vector(const SyncDevice *device,
 											 const VersionVector *claimed);
 static void device_store_ack(SyncDevice *device, const VersionVector *claimed);
@@ -78,7 +78,10 @@ sync_hello(PG_FUNCTION_ARGS)
 
 	if (device->is_fenced && !device->has_returned && !device->is_revoked &&
 		!RecoveryInProgress() && !XactReadOnly)
-		device = note_return(uuid);
+	{
+		device = sync_device_get(uuid, true);
+		note_return(device);
+	}
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -94,17 +97,16 @@ sync_hello(PG_FUNCTION_ARGS)
 													  values, nulls)));
 }
 
-/* A fenced device is back: what changes from here on is kept for it. */
-static SyncDevice *
-note_return(const pg_uuid_t *uuid)
+/* A fenced device, whose row is locked, is back: what changes from here on is kept
+ * for it. */
+static void
+note_return(SyncDevice *device)
 {
-	SyncDevice *device = sync_device_get(uuid, true);
 	DeviceRowChange change = {0};
 
 	device_row_return(device, &change);
 	if (change.replace[ANUM_DEVICE_RETURNED_AT - 1])
 		device_row_update(device, &change);
-	return device;
 }
 
 PG_FUNCTION_INFO_V1(sync_ack);
@@ -272,7 +274,7 @@ device_store_ack(SyncDevice *device, const VersionVector *claimed)
 		((vv_compare(old, seen) == VV_EQUAL && !device_is_current(device, seen)) ||
 		 (device->is_fenced && !has_started_afresh(device, claimed))))
 	{
-		(void) note_return(&device->uuid);
+		note_return(device);
 		return;
 	}
 

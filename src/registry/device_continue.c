@@ -28,13 +28,10 @@
 #include "miscadmin.h"
 #include "registry/device.h"
 
-/* with more scopes than this, it is worth while to ask first which of them matter */
-#define MIN_ASKED_SCOPES	8
-
 /* Scopes of which something that is not covered was removed, or is in the log */
 typedef struct ConcernedScopes
 {
-	const SyncDeviceScope *scopes;	/* sorted */
+	SyncDeviceScope *scopes;	/* sorted */
 	int			nscopes;
 	bool	   *is_concerned;	/* by scope */
 } ConcernedScopes;
@@ -49,7 +46,7 @@ static bool has_unseen_entry(const char *scope, const SyncNode *node,
 							 Snapshot snapshot);
 
 bool
-sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
+sync_device_can_continue(SyncDeviceScope *scopes, int nscopes,
 						 const VersionVector *vv, Snapshot snapshot)
 {
 	int32		released_node = 0;
@@ -69,7 +66,7 @@ sync_device_can_continue(const SyncDeviceScope *scopes, int nscopes,
 		if (covered >= released &&
 			covered >= log_forgotten_final(node->id, snapshot))
 			continue;
-		if (nscopes <= MIN_ASKED_SCOPES ||
+		if (nscopes <= CHANGE_LOG_FEW_SCOPES ||
 			!ask_concerned(&concerned, node, covered, released, snapshot))
 			memset(concerned.is_concerned, true, nscopes * sizeof(bool));
 		for (int j = 0; j < nscopes; j++)
@@ -118,24 +115,11 @@ static void
 note_concerned(void *arg, const char *scope, const char *event)
 {
 	ConcernedScopes *concerned = arg;
-	int			lo = 0;
-	int			hi = concerned->nscopes;
+	SyncDeviceScope *found = scope == NULL ? NULL :
+		sync_device_find_scope(concerned->scopes, concerned->nscopes, scope);
 
-	while (scope != NULL && lo < hi)
-	{
-		int			mid = (lo + hi) / 2;
-		int			order = strcmp(concerned->scopes[mid].scope, scope);
-
-		if (order == 0)
-		{
-			concerned->is_concerned[mid] = true;
-			return;
-		}
-		if (order < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
+	if (found != NULL)
+		concerned->is_concerned[found - concerned->scopes] = true;
 }
 
 /*

@@ -44,10 +44,6 @@
 /* with more scopes than this, their scans are opened when it is their turn */
 #define MAX_OPEN_SCANS		64
 
-/* with more scopes than this, it is worth while to ask first which of them were
- * written to */
-#define MIN_ASKED_SCOPES	8
-
 /* the part under which the rows of a push are met whose answer was lost */
 #define PUSH_PART			(-1)
 
@@ -386,7 +382,7 @@ open_cursors(LogReader *reader)
 	bool		is_asked;
 
 	binaryheap_reset(reader->heap);
-	is_asked = reader->ncursors > MIN_ASKED_SCOPES && ask_written(reader);
+	is_asked = reader->ncursors > CHANGE_LOG_FEW_SCOPES && ask_written(reader);
 	for (int i = 0; i < reader->ncursors; i++)
 	{
 		LogCursor  *cursor = &reader->cursors[i];

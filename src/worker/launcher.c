@@ -138,8 +138,10 @@ read_list(void)
 		((WorkerSlot *) lfirst(cell))->is_listed = false;
 	(void) SplitIdentifierString(copy, ',', &names);
 	foreach(cell, names)
+	{
 		for (int i = 0; i < sync_queue_workers; i++)
-		find_slot(lfirst(cell), i)->is_listed = true;
+			find_slot(lfirst(cell), i)->is_listed = true;
+	}
 	foreach(cell, slots)
 	{
 		WorkerSlot *slot = lfirst(cell);

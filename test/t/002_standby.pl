@@ -12,20 +12,13 @@ use Test::More;
 
 use lib "$FindBin::RealBin/../perl";
 use SyncDevice;
+use SyncStandby;
 
 my @uuid = map { sprintf 'd0000000-0000-4000-8000-%012d', $_ } 0 .. 4;
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "autovacuum = off\n");
-$primary->start;
-$primary->backup('b1');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'b1', has_streaming => 1);
-$standby->start;
+my ($primary, $standby) = start_with_standby();
 
 sub primary { return $primary->safe_psql('postgres', shift) }
-sub catch_up { $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert')); return }
 
 primary(q{
 	CREATE EXTENSION offline_sync;
@@ -34,7 +27,7 @@ primary(q{
 	SELECT sync_enable_table('note');
 });
 primary("SELECT sync_register_device('$uuid[$_]')") for 1 .. 4;
-catch_up();
+catch_up($primary, $standby);
 
 # --- reading ---
 is($standby->safe_psql('postgres', 'SELECT sync_node()'), primary('SELECT sync_node()'), 'a standby is the same node');
@@ -49,12 +42,12 @@ is($device->pull($standby), 0, 'and has nothing left to pull');
 my $late = $primary->background_psql('postgres');
 $late->query_safe(q{BEGIN; INSERT INTO note VALUES (101, 'late')});
 primary(q{INSERT INTO note VALUES (102, 'early')});
-catch_up();
+catch_up($primary, $standby);
 is($device->pull($standby), 1, 'what is committed arrives');
 ok($device->rows('note', 'body') =~ /^102\|early$/m, 'it is the one');
 is($device->pull($standby), 0, 'while the other runs there is nothing new');
 $late->query_safe('COMMIT');
-catch_up();
+catch_up($primary, $standby);
 is($device->pull($standby), 1, 'the one that committed later arrives too, and the first one not again');
 ok($device->rows('note', 'body') =~ /^101\|late$/m, 'it is the one');
 is($device->pull($primary), 0, 'the primary agrees: nothing is missing');
@@ -63,14 +56,14 @@ is($device->pull($primary), 0, 'the primary agrees: nothing is missing');
 $late->query_safe('BEGIN');
 $late->query_safe(join '', map { "SAVEPOINT s$_; INSERT INTO note VALUES ($_ + 200, 'sub'); " } 1 .. 100);
 primary("INSERT INTO note VALUES (400 + $_, 'between')") for 1 .. 3;
-catch_up();
+catch_up($primary, $standby);
 $device->pull($standby);
 my $seen = () = $device->rows('note', 'body') =~ /between/g;
 cmp_ok($seen, '==', 3, 'what is committed arrives although the list of running ones overflowed');
 is($device->rows('note', 'body') =~ /sub/ ? 1 : 0, 0, 'and nothing that is not');
 $late->query_safe('COMMIT');
 $late->quit;
-catch_up();
+catch_up($primary, $standby);
 $device->pull($standby);
 my $subs = () = $device->rows('note', 'body') =~ /sub/g;
 is($subs, 100, 'all of the large transaction arrives after its commit');
@@ -97,7 +90,7 @@ my $ahead = SyncDevice->new($uuid[2]);
 $ahead->pull($primary);
 my $ahead_too = SyncDevice->new($uuid[4]);
 $ahead_too->pull($primary);
-catch_up();
+catch_up($primary, $standby);
 my $session = $standby->background_psql('postgres');
 my $node_before = $session->query_safe('SELECT sync_node()');
 $session->query_safe(qq{SELECT sync_changes_since('$uuid[1]', '{}', 10)});

@@ -13,21 +13,14 @@ use Test::More;
 
 use lib "$FindBin::RealBin/../perl";
 use SyncDevice;
+use SyncStandby;
 
 my $json = JSON::PP->new->canonical;
 my @uuid = map { sprintf 'd0000000-0000-4000-8000-%012d', $_ } 0 .. 9;
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "autovacuum = off\nmax_prepared_transactions = 10\n");
-$primary->start;
-$primary->backup('b1');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'b1', has_streaming => 1);
-$standby->start;
+my ($primary, $standby) = start_with_standby(conf => "max_prepared_transactions = 10\n");
 
 sub primary { return $primary->safe_psql('postgres', shift) }
-sub catch_up { $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert')); return }
 
 primary(q{
 	CREATE EXTENSION offline_sync;
@@ -38,7 +31,7 @@ primary("SELECT sync_register_device('$uuid[$_]')") for 1 .. 9;
 my @device = map { SyncDevice->new($_) } @uuid;
 $device[$_]->pull($primary) for 1 .. 9;
 my $node = primary('SELECT sync_node()');
-catch_up();
+catch_up($primary, $standby);
 
 # Pull on a standby: how many changes, and does the vector claim a transaction?
 sub pull_claims
@@ -65,12 +58,12 @@ my $session = $standby->background_psql('postgres');
 my $xid = $late->query_safe('BEGIN; SELECT pg_current_xact_id()');
 my $above = primary(q{INSERT INTO note VALUES (1, 'above') RETURNING pg_current_xact_id()});
 cmp_ok($above, '>', $xid, 'a transaction commits while an older one has yet to write');
-catch_up();
+catch_up($primary, $standby);
 is(pull_claims($device[1], $standby, $xid), '1 f', 'the standby serves it and does not claim the older one');
 is($standby->safe_psql('postgres', 'SELECT pg_snapshot_xip(pg_current_snapshot())'), '',
 	'(which the snapshot, as SQL shows it, knows nothing of)');
 $late->query_safe(q{INSERT INTO note VALUES (2, 'late'); COMMIT});
-catch_up();
+catch_up($primary, $standby);
 is(pull_claims($device[1], $standby, $xid), '1 t', 'that one comes, alone, once it has committed');
 is(pull_claims($device[1], $standby, $xid), '0 t', 'and once');
 
@@ -80,12 +73,12 @@ $late->query_safe(join '', map { "SAVEPOINT s$_; INSERT INTO note VALUES ($_ + 1
 $above = primary(q{INSERT INTO note VALUES (3, 'above') RETURNING pg_current_xact_id()});
 $late->query_safe(join '', map { "SAVEPOINT t$_; INSERT INTO note VALUES ($_ + 200, 'sub'); " } 1 .. 70);
 primary(q{INSERT INTO note VALUES (12, 'above')});
-catch_up();
+catch_up($primary, $standby);
 is(pull_claims($device[1], $standby, $xid), '2 f', 'the standby serves what is above and does not claim the large one');
 is(pull_claims($device[1], $standby, $above), '2 f', 'nor anything above it: its list of running ones overflowed');
 is(pull_claims($device[2], $primary, $above), '4 t', 'on the primary it does not');
 $late->query_safe('COMMIT');
-catch_up();
+catch_up($primary, $standby);
 is(pull_claims($device[1], $standby, $xid), '142 t', 'all of it comes, and for the last time what is above');
 is(pull_claims($device[1], $standby, $above), '0 t', 'and once');
 is(pull_claims($device[1], $primary, $xid), '0 t', 'the primary agrees');
@@ -97,7 +90,7 @@ $xid = $late->query_safe(q{BEGIN; INSERT INTO note VALUES (4, 'late') RETURNING 
 primary(q{INSERT INTO note VALUES (5, 'above')});
 is(pull_claims($device[1], $primary, $xid), '1 f', 'the primary serves what the snapshot does not see');
 $late->query_safe('COMMIT');
-catch_up();
+catch_up($primary, $standby);
 is(session_claims($session, $device[1], $xid), '0 f', 'and the snapshot does not claim what is below that');
 $session->query_safe('COMMIT');
 is(pull_claims($device[1], $standby, $xid), '1 t', 'so that it comes');
@@ -131,7 +124,7 @@ $device[$_]->pull($primary) for 1 .. 5;
 my $prepared = primary(q{BEGIN; INSERT INTO note VALUES (7, 'prepared') RETURNING pg_current_xact_id(); PREPARE TRANSACTION 'p1'});
 my $dropped = primary(q{BEGIN; INSERT INTO note VALUES (8, 'prepared') RETURNING pg_current_xact_id(); PREPARE TRANSACTION 'p2'});
 primary(q{INSERT INTO note VALUES (9, 'above')});
-catch_up();
+catch_up($primary, $standby);
 is(pull_claims($device[3], $primary, $prepared), '1 f', 'a prepared transaction is not claimed by the primary');
 is(pull_claims($device[4], $standby, $prepared), '1 f', 'nor by the standby');
 $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
@@ -140,7 +133,7 @@ primary(q{INSERT INTO note VALUES (11, 'above')});
 $device[5]->pull($primary);
 $late->query_safe('COMMIT');
 $late->quit;
-catch_up();
+catch_up($primary, $standby);
 $primary->stop('immediate');
 $standby->promote;
 

@@ -11,21 +11,14 @@ use Test::More;
 
 use lib "$FindBin::RealBin/../perl";
 use SyncDevice;
+use SyncStandby;
 
 my @uuid = map { sprintf 'd0000000-0000-4000-8000-%012d', $_ } 0 .. 3;
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1, extra => ['--encoding=UTF8', '--locale=C']);
-$primary->append_conf('postgresql.conf', "autovacuum = off\n");
-$primary->start;
-$primary->backup('b1');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'b1', has_streaming => 1);
-$standby->start;
+my ($primary, $standby) = start_with_standby(init => [ extra => [ '--encoding=UTF8', '--locale=C' ] ]);
 
 sub primary { return $primary->safe_psql('postgres', shift) }
 sub standby { return $standby->safe_psql('postgres', shift) }
-sub catch_up { $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert')); return }
 sub digest_at { my ($node, $n) = @_; return $node->safe_psql('postgres', "SELECT digest, row_count FROM sync_digest('$uuid[$n]', '')") }
 
 primary(q{
@@ -36,7 +29,7 @@ primary(q{
 	SELECT sync_enable_table('note');
 });
 primary("SELECT sync_register_device('$uuid[$_]')") for 1 .. 3;
-catch_up();
+catch_up($primary, $standby);
 
 my @device = (undef, map { SyncDevice->new($uuid[$_]) } 1 .. 3);
 $device[1]->pull($standby, 50);
@@ -52,7 +45,7 @@ primary(q{UPDATE note SET body = 'changed' WHERE id = 7});
 is(digest_at($standby, 1), $device[1]->digest, 'a standby that lags says what devices get from it');
 isnt(digest_at($primary, 1), $device[1]->digest, 'and the primary what is to come');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
-catch_up();
+catch_up($primary, $standby);
 is($device[1]->pull($standby), 1, 'which then comes');
 is(digest_at($standby, 1), $device[1]->digest, 'they agree again');
 
@@ -70,13 +63,13 @@ is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{}', 'nothing ha
 my $late = $primary->background_psql('postgres');
 $late->query_safe(q{BEGIN; UPDATE note SET amount = 1 WHERE id = 8});
 primary(q{UPDATE note SET amount = 1 WHERE id = 9});
-catch_up();
+catch_up($primary, $standby);
 is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{""}', 'a standby tells which scopes have');
 $seen = standby("SELECT seen FROM sync_changed_scopes('$seen')");
 is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{}', 'once');
 $late->query_safe('COMMIT');
 $late->quit;
-catch_up();
+catch_up($primary, $standby);
 is(standby("SELECT scopes FROM sync_changed_scopes('$seen')"), '{""}', 'a transaction that commits late is not missed');
 $device[1]->pull($standby);
 is(standby("SELECT count(*) FROM sync_channels('$uuid[1]')"), '2', 'channels have the same names everywhere');
@@ -94,7 +87,7 @@ is(standby("SELECT acked_seq FROM sync_hello('$uuid[1]')"), '0', 'sync_hello, to
 $device[2]->pull($standby);
 $device[1]->write('note', { id => 3 }, { set => { body => 'of a device' } });
 $device[1]->push($primary);
-catch_up();
+catch_up($primary, $standby);
 $primary->stop('immediate');
 $standby->promote;
 is(digest_at($standby, 1), $device[1]->digest, 'promoted, it says the same of what was pushed before');

@@ -12,20 +12,13 @@ use Test::More;
 
 use lib "$FindBin::RealBin/../perl";
 use SyncDevice;
+use SyncStandby;
 
 my @uuid = map { sprintf 'd0000000-0000-4000-8000-%012d', $_ } 0 .. 4;
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "autovacuum = off\n");
-$primary->start;
-$primary->backup('b1');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'b1', has_streaming => 1);
-$standby->start;
+my ($primary, $standby) = start_with_standby();
 
 sub sql { return $primary->safe_psql('postgres', shift) }
-sub catch_up { $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert')); return }
 sub ack { my $d = shift; return sql(sprintf "SELECT sync_ack('%s', '%s')", $d->{uuid}, JSON::PP->new->encode($d->{vector})) }
 sub status { my ($node, $d) = @_; return $node->safe_psql('postgres', "SELECT status FROM sync_hello('$d->{uuid}')") }
 sub silent
@@ -46,17 +39,17 @@ sql(q{
 my ($ann, $bob) = map { SyncDevice->new($uuid[$_]) } 1, 2;
 sql("SELECT sync_register_device('$_->{uuid}')") for $ann, $bob;
 sql(q{INSERT INTO note SELECT n, 'first' FROM generate_series(1, 100) n});
-catch_up();
+catch_up($primary, $standby);
 $_->pull($standby) for $ann, $bob;
 ack($_) for $ann, $bob;
 
 # --- who has acknowledged everything goes on ---
 clean_up();
 is(entries(), 0, 'the log is gone');
-catch_up();
+catch_up($primary, $standby);
 is($bob->pull($standby), 0, 'a device goes on from there on the standby');
 sql(q{UPDATE note SET body = 'second' WHERE id <= 10});
-catch_up();
+catch_up($primary, $standby);
 is($bob->pull($standby), 10, 'and gets what is new');
 ok($bob->rows('note', 'body') eq content(), 'as it is');
 
@@ -70,14 +63,14 @@ ack($ann);
 clean_up();
 is(entries(), 0, 'the log does not wait for it');
 is(sql('SELECT count(*) FROM offline_sync.tombstone'), 0, 'nor do tombstones');
-catch_up();
+catch_up($primary, $standby);
 $bob->write('note', { id => 95 }, { set => { body => 'of a row that is gone' } });
 $bob->write('note', { id => 200 }, { insert => { body => 'new' } });
 is(status($standby, $bob), 'expired', 'it is told so on the standby');
 my $answer = $bob->push($primary);
 is("$answer->{status} $answer->{acked_seq}", 'partial 2', 'what it had not sent is taken');
 is($answer->{outcomes}[0]{reason}, 'no_row', 'and does not bring a deleted row back');
-catch_up();
+catch_up($primary, $standby);
 $bob->pull($standby, 7);
 is($bob->{resets}, 1, 'it begins afresh on the standby');
 ok($bob->rows('note', 'body') eq content(), 'and has what there is, deleted rows gone');
@@ -91,7 +84,7 @@ $ann->pull($primary);
 ack($ann);
 clean_up();
 is(status($primary, $bob), 'expired', 'it is silent again, and says hello');
-catch_up();
+catch_up($primary, $standby);
 $bob->{resets} = 0;
 for my $n (1 .. 8)
 {
@@ -100,7 +93,7 @@ for my $n (1 .. 8)
 	$ann->pull($primary);
 	ack($ann);
 	clean_up();
-	catch_up();
+	catch_up($primary, $standby);
 }
 cmp_ok(entries(), '>', 0, 'what has changed since is kept for it');
 $bob->pull($standby, 10);
