@@ -63,3 +63,17 @@ SELECT s.id, s.at, s.who, v.at, v.whole, v.who
 FROM spelling s LEFT JOIN value_form v USING (id)
 WHERE (v.at, v.whole, v.who) IS DISTINCT FROM (stored_at(s.at, -1), stored_at(s.at, 0), stored_who(s.who)) ORDER BY s.id;
 SELECT count(*) > 1500 AS many FROM value_form;
+
+-- And the other way round: what is served is what the output functions write
+INSERT INTO value_form (id, at)
+    SELECT 100000 + n, timestamptz '0001-01-01 00:00:00+00' + (n / 2000.0) ^ 3 * interval '9998 years' + n % 7 * interval '0.001001 second'
+    FROM generate_series(0, 2000) n;
+INSERT INTO value_form (id, at)
+    SELECT 200000 + n, at FROM unnest(ARRAY['infinity', '-infinity', '4713-01-01 00:00:00+00 BC', '0001-12-31 23:59:59.999999+00 BC', '0001-01-01 00:00:00+00',
+        '9999-12-31 23:59:59.999999+00', '10000-01-01 00:00:00+00', '294276-12-31 23:59:59.999999+00', '1969-12-31 23:59:59.999999+00',
+        '1999-12-31 23:59:59.9+00', '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.00001+00']::timestamptz[]) WITH ORDINALITY x (at, n);
+CREATE FUNCTION written(at timestamptz) RETURNS text LANGUAGE plpgsql
+    SET TimeZone = 'UTC' SET DateStyle = 'ISO, MDY' AS $$ BEGIN RETURN at::text; END $$;
+SELECT count(*) > 3500 AS many, count(*) FILTER (WHERE (c -> 'insert' ->> 'at', c -> 'insert' ->> 'who') IS DISTINCT FROM (written(v.at), v.who::text)) AS different
+FROM sync_changes_since('00000000-0000-0000-0000-00000000000a', '{}', 10000) d, jsonb_array_elements(d::text::jsonb -> 'changes') c
+JOIN value_form v ON v.id = (c -> 'key' ->> 'id')::int;

@@ -42,6 +42,7 @@ static Datum call_input(SyncColumn *column, char *str);
 static bool read_string(const SyncColumn *column, const DeltaValue *value,
 						Datum *result);
 static bool read_timestamp(const char *str, int len, TimestampTz *result);
+static char *write_timestamp(char *str, TimestampTz timestamp);
 static char *value_string(const SyncColumn *column, const DeltaValue *value);
 static bool plain_text(const SyncColumn *column, Datum value, DeltaValue *result);
 static char *orset_to_json(Datum value);
@@ -190,6 +191,18 @@ plain_text(const SyncColumn *column, Datum value, DeltaValue *result)
 				result->len = UUID_TEXT_LEN;
 				return true;
 			}
+		case F_TIMESTAMPTZ_OUT:
+			{
+				char	   *str = palloc(MAXDATELEN);
+				char	   *end = write_timestamp(str, DatumGetTimestampTz(value));
+
+				if (end == NULL)
+					return false;
+				result->kind = DELTA_STRING;
+				result->data = str;
+				result->len = end - str;
+				return true;
+			}
 		case F_INT4OUT:
 			{
 				char	   *str = palloc(12);	/* sign, digits, zero byte */
@@ -314,6 +327,54 @@ read_timestamp(const char *str, int len, TimestampTz *result)
 		((field[3] * MINS_PER_HOUR + field[4]) * SECS_PER_MINUTE + field[5]) *
 		USECS_PER_SEC + fraction;
 	return true;
+}
+
+/* The same the other way round; the text's end, or NULL: its output function is to write
+ * it. */
+static char *
+write_timestamp(char *str, TimestampTz timestamp)
+{
+	int64		date = timestamp / USECS_PER_DAY;
+	int64		time = timestamp % USECS_PER_DAY;
+	int			year,
+				month,
+				day;
+	int			second;
+	int			fraction;
+
+	if (TIMESTAMP_NOT_FINITE(timestamp))
+		return NULL;
+	if (time < 0)
+	{
+		time += USECS_PER_DAY;
+		date--;
+	}
+	j2date((int) (date + POSTGRES_EPOCH_JDATE), &year, &month, &day);
+	if (year < 1 || year > 9999)
+		return NULL;
+	second = (int) (time / USECS_PER_SEC);
+	fraction = (int) (time % USECS_PER_SEC);
+
+	str = pg_ultostr_zeropad(str, year, 4);
+	*str++ = '-';
+	str = pg_ultostr_zeropad(str, month, 2);
+	*str++ = '-';
+	str = pg_ultostr_zeropad(str, day, 2);
+	*str++ = ' ';
+	str = pg_ultostr_zeropad(str, second / SECS_PER_HOUR, 2);
+	*str++ = ':';
+	str = pg_ultostr_zeropad(str, second / SECS_PER_MINUTE % MINS_PER_HOUR, 2);
+	*str++ = ':';
+	str = pg_ultostr_zeropad(str, second % SECS_PER_MINUTE, 2);
+	if (fraction > 0)
+	{
+		*str++ = '.';
+		str = pg_ultostr_zeropad(str, fraction, 6);
+		while (str[-1] == '0')
+			str--;
+	}
+	memcpy(str, "+00", 3);
+	return str + 3;
 }
 
 /* The column type's input function, with its typmod. */

@@ -27,6 +27,7 @@ static const char *decode_body_header(DeltaReader *reader, int flags);
 static const char *decode_seals(DeltaReader *reader, const char *end);
 static const char *decode_row(DeltaReader *reader, DeltaChange *change);
 static const char *decode_intent(DeltaReader *reader, DeltaChange *change);
+static const char *skip_cells(DeltaReader *reader, int *ncells);
 static const char *decode_cells(DeltaReader *reader, int *ncells, int first,
 								int64 *base);
 static void make_room_for_text(DeltaReader *reader, int ncells);
@@ -286,21 +287,72 @@ delta_decode_change(DeltaReader *reader, DeltaChange *change)
 static const char *
 decode_row(DeltaReader *reader, DeltaChange *change)
 {
+	bool		has_cells = change->kind == DELTA_CHANGE_INSERT ||
+	change->kind == DELTA_CHANGE_UPDATE;
 	int64		base = delta_text_base(change->hlc);
 	const char *problem;
 
 	if (!get_count(&reader->cursor, reader->end, &change->table) ||
 		change->table >= reader->ntables)
 		return "a table's number is not valid";
+	if (reader->is_skipping)
+	{
+		problem = skip_cells(reader, &change->nkeys);
+		if (problem == NULL && has_cells)
+			problem = skip_cells(reader, &change->ncells);
+		return problem;
+	}
 	reader->text_len = 0;
 	problem = decode_cells(reader, &change->nkeys, 0, &base);
-	if (problem == NULL && (change->kind == DELTA_CHANGE_INSERT ||
-							change->kind == DELTA_CHANGE_UPDATE))
+	if (problem == NULL && has_cells)
 		problem = decode_cells(reader, &change->ncells, change->nkeys, &base);
 	if (problem != NULL)
 		return problem;
 	change->keys = reader->cells;
 	change->cells = reader->cells + change->nkeys;
+	return NULL;
+}
+
+/* Pass keys or cells, and count them. */
+static const char *
+skip_cells(DeltaReader *reader, int *ncells)
+{
+	const char **cursor = &reader->cursor;
+	const char *end = reader->end;
+	const char *data;
+	uint64		v;
+	int			column;
+	int			len;
+
+	/* each takes two bytes at least */
+	if (!get_count(cursor, end, ncells) || *ncells > (end - *cursor) / 2)
+		return "a number of columns is not valid";
+	for (int i = 0; i < *ncells; i++)
+	{
+		bool		is_passed = true;
+		int			kind;
+		int			form;
+
+		if (!get_count(cursor, end, &column) || *cursor >= end)
+			return "a column's number is not valid";
+		kind = *(const unsigned char *) (*cursor)++ & 0x0F;
+		if (kind == DELTA_KIND_UUID)
+		{
+			is_passed = end - *cursor >= UUID_LEN;
+			*cursor += is_passed ? UUID_LEN : 0;
+		}
+		else if (kind == DELTA_KIND_TIME)
+		{
+			is_passed = *cursor < end;
+			form = is_passed ? *(const unsigned char *) (*cursor)++ : 0;
+			is_passed = is_passed && varint_get(cursor, end, &v) &&
+				(!delta_time_has_digits(form) || varint_get(cursor, end, &v));
+		}
+		else if (kind >= DELTA_NUMBER)
+			is_passed = get_bytes(cursor, end, &data, &len);
+		if (!is_passed)
+			return "a value is cut off";
+	}
 	return NULL;
 }
 
@@ -471,6 +523,17 @@ delta_reader_next(DeltaReader *reader, DeltaChange *change)
 	return true;
 }
 
+bool
+delta_reader_skip(DeltaReader *reader, DeltaChange *change)
+{
+	bool		result;
+
+	reader->is_skipping = true;
+	result = delta_reader_next(reader, change);
+	reader->is_skipping = false;
+	return result;
+}
+
 void
 delta_reader_again(DeltaReader *reader, DeltaChange *change)
 {
@@ -480,6 +543,7 @@ delta_reader_again(DeltaReader *reader, DeltaChange *change)
 	if (change->table < 0)
 		return;
 	again.cursor = change->row;
+	again.is_skipping = false;
 	problem = decode_row(&again, change);
 	if (problem != NULL)
 		raise_damaged(problem);

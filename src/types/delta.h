@@ -138,8 +138,9 @@ typedef struct DeltaHeader
 /*
  * Reading.  delta_reader_init points into the delta, which must stay; names are
  * resolved at once.  delta_reader_next fills the change, whose arrays live until
- * the next call; delta_reader_again fills the arrays of a change that was read before
- * anew, until the next call of either.  A stored value that is damaged raises XX001.
+ * the next call; delta_reader_skip does not read them, but how many there are.
+ * delta_reader_again fills the arrays of a change that was read before, until the next
+ * call of any.  A stored value that is damaged raises XX001.
  */
 typedef struct DeltaReader
 {
@@ -155,6 +156,7 @@ typedef struct DeltaReader
 	int			nread;
 	int64		next_seq;
 	Hlc			last_hlc;
+	bool		is_skipping;
 	DeltaCell  *cells;
 	int			maxcells;
 	char	   *text;			/* strings of the change that are stored in a
@@ -165,6 +167,7 @@ typedef struct DeltaReader
 
 extern void delta_reader_init(DeltaReader *reader, const DeltaData *delta);
 extern bool delta_reader_next(DeltaReader *reader, DeltaChange *change);
+extern bool delta_reader_skip(DeltaReader *reader, DeltaChange *change);
 extern void delta_reader_again(DeltaReader *reader, DeltaChange *change);
 
 /* The elements of a LIST value: start with cursor = value->data. */

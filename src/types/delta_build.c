@@ -42,6 +42,8 @@ struct DeltaWriter
 
 static int	names_intern(DeltaNames *names, DeltaArena *strings, uint64 seed,
 						 const char *name, int len);
+static int	names_find(DeltaNames *names, DeltaArena *strings, uint64 seed,
+					   const char *name, int len);
 static void names_rehash(DeltaNames *names);
 static void mark_column(DeltaBuilder *b, int column);
 static int	compare_cells(const void *a, const void *b, void *arg);
@@ -128,9 +130,31 @@ delta_builder_column(DeltaBuilder *b, const char *name, int len)
 	return names_intern(&b->columns, &b->strings, b->seed, name, len);
 }
 
+/* The name's number, which it gets where it is new; -1: there are too many. */
 static int
 names_intern(DeltaNames *names, DeltaArena *strings, uint64 seed,
 			 const char *name, int len)
+{
+	int			last = names->last;
+	int			number;
+
+	/* changes of one kind have their names in one order */
+	if (names->count > 0)
+	{
+		number = names->followers[last];
+		if (names->names[number].len == len &&
+			memcmp(names->names[number].data, name, len) == 0)
+			return names->last = number;
+	}
+	number = names_find(names, strings, seed, name, len);
+	if (number >= 0)
+		names->followers[last] = names->last = number;
+	return number;
+}
+
+static int
+names_find(DeltaNames *names, DeltaArena *strings, uint64 seed,
+		   const char *name, int len)
 {
 	uint32		hash = (uint32) hash_bytes_extended((const unsigned char *) name,
 													len, seed);
@@ -159,11 +183,13 @@ names_intern(DeltaNames *names, DeltaArena *strings, uint64 seed,
 		{
 			names->names = palloc(names->max * sizeof(DeltaName));
 			names->hashes = palloc(names->max * sizeof(uint32));
+			names->followers = palloc(names->max * sizeof(int));
 		}
 		else
 		{
 			names->names = repalloc(names->names, names->max * sizeof(DeltaName));
 			names->hashes = repalloc(names->hashes, names->max * sizeof(uint32));
+			names->followers = repalloc(names->followers, names->max * sizeof(int));
 		}
 	}
 	copy = delta_arena_alloc(strings, len + 1);
@@ -172,6 +198,7 @@ names_intern(DeltaNames *names, DeltaArena *strings, uint64 seed,
 	names->names[names->count].data = copy;
 	names->names[names->count].len = len;
 	names->hashes[names->count] = hash;
+	names->followers[names->count] = 0;
 	names->slots[slot] = ++names->count;
 	return names->count - 1;
 }

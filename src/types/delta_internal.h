@@ -94,6 +94,8 @@ typedef struct DeltaNames
 	int			max;
 	DeltaName  *names;			/* in order of first use */
 	uint32	   *hashes;
+	int		   *followers;		/* which came after it, the last time */
+	int			last;			/* the one that came last */
 	int			nslots;			/* power of two */
 	int		   *slots;			/* name's number + 1; 0: free */
 } DeltaNames;

@@ -3,11 +3,11 @@
  * delta_json.c
  *	  Deltas from and to JSON.
  *
- * Tokens come from PostgreSQL's own lexer; what is built of them is decided
- * here, so that a delta goes straight into its binary form without a tree in
- * between.  Nothing recurses: a nested value is passed over token by token and
- * kept as it is written.  The lexer runs without de-escaping; a string with a
- * backslash in it, which is rare, is unescaped here.
+ * Tokens come from PostgreSQL's own lexer, but for the plainest ones; what is
+ * built of them is decided here, so that a delta goes straight into its binary form
+ * without a tree in between.  Nothing recurses: a nested value is passed over token
+ * by token and kept as it is written.  The lexer runs without de-escaping; a string
+ * with a backslash in it, which is rare, is unescaped here.
  *
  * Members may come in any order, so what depends on several of them (is this
  * delta pushed or served?) is judged at the end.  A member that we do not know
@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "types/delta_internal.h"
 #include "types/uuid_text.h"
 #include "utils/memutils.h"
@@ -97,6 +98,8 @@ typedef struct JsonTokens
 	const char *input;
 	const char *end;
 	int			encoding;
+	bool		is_plain;		/* a string token has no escapes for sure */
+	bool		has_escaped_name;	/* the last member has */
 	int			max_depth;		/* of a value's nesting */
 	DeltaError *error;			/* NULL: nobody wants to know */
 } JsonTokens;
@@ -125,6 +128,10 @@ typedef struct DeltaParser
 /* tokens */
 static void tokens_init(JsonTokens *t, const char *json, int len, int encoding,
 						DeltaError *error);
+static bool take_plain_token(JsonTokens *t);
+static const char *string_end(const char *s, const char *end, bool *is_plain);
+static const char *find_special(const char *s, const char *end);
+static bool has_escapes(const JsonTokens *t);
 static bool next_token(JsonTokens *t);
 static bool expect_token(JsonTokens *t, JsonTokenType type, const char *what);
 static bool unexpected_token(JsonTokens *t, const char *wanted);
@@ -270,12 +277,117 @@ tokens_end(JsonTokens *t)
 		pfree(t->lex);
 }
 
+/*
+ * Take what follows, where it is punctuation or an ordinary string, which most tokens
+ * are; else the lexer is to say what comes.  15's looks at strings byte by byte.
+ */
+static bool
+take_plain_token(JsonTokens *t)
+{
+	JsonLexContext *lex = t->lex;
+	const char *start = lex->token_terminator;
+	const char *end;
+	JsonTokenType type;
+
+	while (start < t->end && *start == ' ')
+		start++;
+	if (start == t->end)
+		return false;
+	end = start + 1;
+	switch (*start)
+	{
+		case '"':
+			end = string_end(end, t->end, &t->is_plain);
+			if (end == NULL)
+				return false;
+			type = JSON_TOKEN_STRING;
+			break;
+		case ':':
+			type = JSON_TOKEN_COLON;
+			break;
+		case ',':
+			type = JSON_TOKEN_COMMA;
+			break;
+		case '{':
+			type = JSON_TOKEN_OBJECT_START;
+			break;
+		case '}':
+			type = JSON_TOKEN_OBJECT_END;
+			break;
+		default:
+			return false;
+	}
+	lex->token_start = unconstify(char *, start);
+	lex->prev_token_terminator = lex->token_terminator;
+	lex->token_terminator = unconstify(char *, end);
+	lex->token_type = type;
+	return true;
+}
+
+/*
+ * The end of a string, behind its quote; NULL: the lexer is to look at it.  Escapes of
+ * one letter are passed, and noted.
+ */
+static const char *
+string_end(const char *s, const char *end, bool *is_plain)
+{
+	*is_plain = true;
+	for (;;)
+	{
+		s = find_special(s, end);
+		if (s == end || (unsigned char) *s < 0x20)
+			return NULL;
+		if (*s == '"')
+			return s + 1;
+		*is_plain = false;
+		if (end - s < 2 || s[1] == '\0' || strchr("\"\\/bfnrt", s[1]) == NULL)
+			return NULL;
+		s += 2;
+	}
+}
+
+/*
+ * The first quote, backslash or control character, or the end.  Eight bytes at once
+ * are looked at by Mycroft's test for a byte less than n, which is exact for the first
+ * one in the order of their weight.
+ */
+static const char *
+find_special(const char *s, const char *end)
+{
+#ifndef WORDS_BIGENDIAN
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+
+	for (; end - s >= sizeof(uint64); s += sizeof(uint64))
+	{
+		uint64		bytes;
+		uint64		quotes;
+		uint64		backslashes;
+		uint64		found;
+
+		memcpy(&bytes, s, sizeof(bytes));
+		quotes = bytes ^ (ones * '"');
+		backslashes = bytes ^ (ones * '\\');
+		found = (((bytes - ones * 0x20) & ~bytes) |
+				 ((quotes - ones) & ~quotes) |
+				 ((backslashes - ones) & ~backslashes)) & (ones * 0x80);
+		if (found != 0)
+			return s + pg_rightmost_one_pos64(found) / BITS_PER_BYTE;
+	}
+#endif
+	while (s < end && *s != '"' && *s != '\\' && (unsigned char) *s >= 0x20)
+		s++;
+	return s;
+}
+
 static bool
 next_token(JsonTokens *t)
 {
 	JsonParseErrorType result;
 
 	CHECK_FOR_INTERRUPTS();
+	if (take_plain_token(t))
+		return true;
+	t->is_plain = false;
 	result = json_lex(t->lex);
 	if (likely(result == JSON_SUCCESS))
 		return true;
@@ -294,6 +406,15 @@ next_token(JsonTokens *t)
 								   t->lex->token_terminator - t->lex->token_start),
 						t->lex->token_start == NULL ? "" : t->lex->token_start);
 	}
+}
+
+/* Has the current token, a string, any? */
+static bool
+has_escapes(const JsonTokens *t)
+{
+	return !t->is_plain &&
+		memchr(t->lex->token_start, '\\',
+			   t->lex->token_terminator - t->lex->token_start) != NULL;
 }
 
 static bool
@@ -471,6 +592,7 @@ next_member(JsonTokens *t, bool *first, DeltaString *name)
 	}
 	name->data = t->lex->token_start + 1;
 	name->len = t->lex->token_terminator - t->lex->token_start - 2;
+	t->has_escaped_name = has_escapes(t);
 	if (!next_token(t) || !expect_token(t, JSON_TOKEN_COLON, "\":\""))
 		return -1;
 	return 1;
@@ -1041,13 +1163,16 @@ check_seq(DeltaParser *p, int mask, const DeltaChange *change)
 static int
 find_member(const char *const *names, int n, const DeltaString *name)
 {
-	int			i;
+	for (int i = 0; i < n; i++)
+	{
+		int			len = 0;
 
-	for (i = 0; i < n; i++)
-		if (names[i][0] == name->data[0] &&
-			strncmp(names[i], name->data, name->len) == 0 &&
-			names[i][name->len] == '\0')
+		while (len < name->len && names[i][len] == name->data[len] &&
+			   names[i][len] != '\0')
+			len++;
+		if (len == name->len && names[i][len] == '\0')
 			return i;
+	}
 	return -1;
 }
 
@@ -1068,7 +1193,7 @@ parse_cells(DeltaParser *p, ChangeMember member)
 		bool		is_new;
 		int			column;
 
-		if (memchr(name.data, '\\', name.len) != NULL)
+		if (p->t.has_escaped_name)
 		{
 			char	   *copy = delta_arena_alloc(&b->scratch, name.len + 4);
 
@@ -1214,7 +1339,7 @@ parse_string(DeltaParser *p, DeltaArena *arena, DeltaString *result)
 		return unexpected_token(&p->t, "a string");
 	result->data = lex->token_start + 1;
 	result->len = lex->token_terminator - lex->token_start - 2;
-	if (memchr(result->data, '\\', result->len) != NULL)
+	if (has_escapes(&p->t))
 	{
 		copy = delta_arena_alloc(arena, result->len + 4);
 		result->len = unescape(result->data, result->len, copy, p->t.encoding);

@@ -18,6 +18,7 @@
 #define FORMS_OF_BLANK	21		/* three suffixes */
 
 static const char *const suffixes[] = {"", "Z", "+00"};
+static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
 static bool is_uuid(const char *data, int len, pg_uuid_t *uuid);
 static bool get_digits(const char *data, int n, int *result);
@@ -36,7 +37,7 @@ delta_text_put(char *p, const char *data, int len, int64 *base, int *kind)
 {
 	pg_uuid_t	uuid;
 
-	if (len == UUID_TEXT_LEN && is_uuid(data, len, &uuid))
+	if (is_uuid(data, len, &uuid))
 	{
 		*kind = DELTA_KIND_UUID;
 		memcpy(p, uuid.data, UUID_LEN);
@@ -68,12 +69,16 @@ delta_text_get(const char **cursor, const char *end, int kind, int64 *base,
 static bool
 is_uuid(const char *data, int len, pg_uuid_t *uuid)
 {
-	if (data[8] != '-' || data[13] != '-' || data[18] != '-' || data[23] != '-')
+	const uint64 bit = UINT64CONST(0x2020202020202020);
+	uint64		words[5];
+
+	if (!uuid_text_is_hyphenated(data, len))
 		return false;
-	for (int i = 0; i < len; i++)
-		if (data[i] >= 'A' && data[i] <= 'F')
-			return false;
-	return uuid_text_parse(data, len, uuid);
+	/* of digits, hyphens and letters, capitals lack this bit */
+	memcpy(words, data, 4 * sizeof(uint64));
+	memcpy(&words[4], data + UUID_TEXT_LEN - sizeof(uint64), sizeof(uint64));
+	return (words[0] & words[1] & words[2] & words[3] & words[4] & bit) == bit &&
+		uuid_text_parse(data, len, uuid);
 }
 
 /* ---- times ---- */
@@ -206,18 +211,16 @@ parse_date(const char *data, int64 *days)
 	int			year,
 				month,
 				day;
-	int			again_year,
-				again_month,
-				again_day;
+	bool		is_leap;
 
 	if (!get_digits(data, 4, &year) || data[4] != '-' ||
 		!get_digits(data + 5, 2, &month) || data[7] != '-' ||
 		!get_digits(data + 8, 2, &day) ||
 		year < 1 || month < 1 || month > 12 || day < 1)
 		return false;
+	is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 	*days = days_from_civil(year, month, day);
-	civil_from_days(*days, &again_year, &again_month, &again_day);
-	return year == again_year && month == again_month && day == again_day;
+	return day <= month_days[month - 1] + (month == 2 && is_leap ? 1 : 0);
 }
 
 /* hh:mm:ss */
