@@ -76,6 +76,16 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* New index entries of a row that was inserted; 16 has indexes that an update may not
+ * need them for */
+#if PG_VERSION_NUM >= 160000
+#define compat_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+#define compat_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
 /* A lexer of JSON without de-escaping; 17 can put it into the caller's space. */
 #if PG_VERSION_NUM >= 170000
 #define compat_make_json_lexer(space, json, len, encoding) \

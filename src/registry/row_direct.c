@@ -11,6 +11,8 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -20,13 +22,16 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
+#include "pgstat.h"
 #include "registry/row_direct.h"
 #include "registry/table_build.h"
 #include "registry/value.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -35,18 +40,25 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+/* Rows that are inserted together: so many of ordinary size fill a page. */
+#define INSERT_BATCH		32
+
 struct RowDirect
 {
 	SyncTable  *table;
 	MemoryContext context;
 	Relation	rel;
 	Relation	index;			/* of the primary key; one of result's */
+	bool		is_heap;		/* not of another table access method */
 	EState	   *estate;
 	ResultRelInfo *result;
 	EPQState	epqstate;
 	Snapshot	snapshot;		/* of the group of writes */
 	TupleTableSlot *old_slot;
-	TupleTableSlot *new_slot;
+	TupleTableSlot *new_slot;	/* of updates */
+	TupleTableSlot *insert_slots[INSERT_BATCH]; /* made as needed */
+	ItemPointer insert_tids[INSERT_BATCH];
+	int			ninserts;		/* so many of these wait */
 	ScanKeyData *scan_keys;		/* [table->nkeys] */
 	FmgrInfo   *key_equal;		/* [table->nkeys] */
 
@@ -62,7 +74,15 @@ static void open_for_write(RowDirect *direct);
 static void make_scan_keys(RowDirect *direct);
 static bool lock_row(RowDirect *direct, IndexScanDesc scan, const Datum *key,
 					 Snapshot snapshot, TupleTableSlot *slot);
+static bool next_version(RowDirect *direct, IndexScanDesc scan,
+						 Snapshot snapshot, TupleTableSlot *slot);
+static bool find_in_heap(RowDirect *direct, ItemPointer tid, Snapshot snapshot,
+						 bool *all_dead);
 static bool is_key_of(RowDirect *direct, const Datum *key, TupleTableSlot *slot);
+static void make_room(RowDirect *direct, TupleTableSlot *slot, ItemPointer tid);
+static TupleTableSlot *next_insert_slot(RowDirect *direct, ItemPointer tid);
+static void finish_insert(RowDirect *direct, TupleTableSlot *slot);
+static void flush_inserts(RowDirect *direct);
 static bool find_old(RowDirect *direct, const Datum *key, ItemPointer tid);
 static void begin_writes(RowDirect *direct, Bitmapset *written, AclMode right);
 static void make_defaults(RowDirect *direct);
@@ -92,6 +112,7 @@ row_direct_begin(SyncTable *t)
 	direct->table = t;
 	direct->context = CurrentMemoryContext;
 	direct->rel = rel;
+	direct->is_heap = rel->rd_tableam == GetHeapamTableAmRoutine();
 	open_for_write(direct);
 	if (direct->index == NULL)
 	{
@@ -254,7 +275,7 @@ lock_row(RowDirect *direct, IndexScanDesc scan, const Datum *key,
 	for (int i = 0; i < direct->table->nkeys; i++)
 		direct->scan_keys[i].sk_argument = key[i];
 	index_rescan(scan, direct->scan_keys, direct->table->nkeys, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (next_version(direct, scan, snapshot, slot))
 	{
 		TM_FailureData failure;
 
@@ -276,6 +297,53 @@ lock_row(RowDirect *direct, IndexScanDesc scan, const Datum *key,
 		}
 	}
 	return false;
+}
+
+/* The next version that the snapshot sees; only where it is (slot->tts_tid) counts. */
+static bool
+next_version(RowDirect *direct, IndexScanDesc scan, Snapshot snapshot,
+			 TupleTableSlot *slot)
+{
+	ItemPointer tid;
+
+	if (!direct->is_heap)
+		return index_getnext_slot(scan, ForwardScanDirection, slot);
+
+	ExecClearTuple(slot);
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		bool		all_dead;
+
+		slot->tts_tid = *tid;
+		if (find_in_heap(direct, &slot->tts_tid, snapshot, &all_dead))
+		{
+			pgstat_count_heap_fetch(scan->indexRelation);
+			return true;
+		}
+		scan->kill_prior_tuple = all_dead && !scan->xactStartedInRecovery;
+	}
+	return false;
+}
+
+/*
+ * Go from the head of a HOT chain to the version that the snapshot sees.  As
+ * heapam_index_fetch_tuple() does it, but for pruning every page that is nearly full:
+ * where rows are updated here and there most pages are, and half of the time to find a
+ * row would go there.  See make_room().
+ */
+static bool
+find_in_heap(RowDirect *direct, ItemPointer tid, Snapshot snapshot,
+			 bool *all_dead)
+{
+	Buffer		buffer = ReadBuffer(direct->rel, ItemPointerGetBlockNumber(tid));
+	HeapTupleData tuple;
+	bool		found;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(tid, direct->rel, buffer, snapshot, &tuple,
+								   all_dead, true);
+	UnlockReleaseBuffer(buffer);
+	return found;
 }
 
 static bool
@@ -403,6 +471,7 @@ row_direct_end_writes(RowDirect *direct)
 {
 	ListCell   *lc;
 
+	flush_inserts(direct);
 	AfterTriggerEndQuery(direct->estate);
 
 	/* tables that foreign keys' actions wrote to, opened for their triggers */
@@ -423,13 +492,11 @@ row_direct_insert(RowDirect *direct, const Datum *key, Datum clock,
 				  const Datum *values, const bool *isnull, ItemPointer tid)
 {
 	SyncTable  *t = direct->table;
-	TupleTableSlot *slot = direct->new_slot;
-	MemoryContext oldcontext;
+	TupleTableSlot *slot = next_insert_slot(direct, tid);
 	int			n = 0;
 
 	CHECK_FOR_INTERRUPTS();
 	ResetPerTupleExprContext(direct->estate);
-	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true,
 		   slot->tts_tupleDescriptor->natts * sizeof(bool));
 	for (int i = 0; i < t->nkeys; i++)
@@ -456,12 +523,82 @@ row_direct_insert(RowDirect *direct, const Datum *key, Datum clock,
 	slot->tts_values[t->clock_attnum - 1] = clock;
 	slot->tts_isnull[t->clock_attnum - 1] = false;
 	ExecStoreVirtualTuple(slot);
-	/* what is kept for triggers must last as long as result */
-	oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
-	ExecSimpleRelationInsert(direct->result, direct->estate, slot);
-	MemoryContextSwitchTo(oldcontext);
-	*tid = slot->tts_tid;
+	finish_insert(direct, slot);
 	return slot;
+}
+
+/* The slot for a row whose place is to be told in *tid. */
+static TupleTableSlot *
+next_insert_slot(RowDirect *direct, ItemPointer tid)
+{
+	int			n;
+
+	if (direct->ninserts == INSERT_BATCH)
+		flush_inserts(direct);
+	n = direct->ninserts++;
+	if (direct->insert_slots[n] == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+
+		direct->insert_slots[n] = table_slot_create(direct->rel,
+													&direct->estate->es_tupleTable);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	direct->insert_tids[n] = tid;
+	direct->insert_slots[n]->tts_tableOid = RelationGetRelid(direct->rel);
+	return ExecClearTuple(direct->insert_slots[n]);
+}
+
+/* Make a new row complete, and the slot own it: what ExecSimpleRelationInsert() does
+ * before it inserts. */
+static void
+finish_insert(RowDirect *direct, TupleTableSlot *slot)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	TupleConstr *constr = RelationGetDescr(direct->rel)->constr;
+
+	if (constr != NULL && constr->has_generated_stored)
+		ExecComputeStoredGenerated(direct->result, direct->estate, slot, CMD_INSERT);
+	if (constr != NULL)
+		ExecConstraints(direct->result, slot, direct->estate);
+	if (direct->rel->rd_rel->relispartition)
+		ExecPartitionCheck(direct->result, slot, direct->estate, true);
+	MemoryContextSwitchTo(oldcontext);
+	ExecMaterializeSlot(slot);
+}
+
+/* Insert the rows that wait; after CopyMultiInsertBufferFlush() in copyfrom.c. */
+static void
+flush_inserts(RowDirect *direct)
+{
+	EState	   *estate = direct->estate;
+	int			n = direct->ninserts;
+	MemoryContext oldcontext;
+
+	if (n == 0)
+		return;
+	direct->ninserts = 0;
+	/* which leaves what it made of rows with large values */
+	ResetPerTupleExprContext(estate);
+	oldcontext = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	table_multi_insert(direct->rel, direct->insert_slots, n, estate->es_output_cid,
+					   0, NULL);
+	/* what is kept for triggers must last as long as result */
+	MemoryContextSwitchTo(estate->es_query_cxt);
+	for (int i = 0; i < n; i++)
+	{
+		TupleTableSlot *slot = direct->insert_slots[i];
+		List	   *recheck = NIL;
+
+		ResetPerTupleExprContext(estate);
+		if (direct->result->ri_NumIndices > 0)
+			recheck = compat_insert_index_tuples(direct->result, slot, estate);
+		ExecARInsertTriggers(estate, direct->result, slot, recheck, NULL);
+		list_free(recheck);
+		*direct->insert_tids[i] = slot->tts_tid;
+		ExecClearTuple(slot);
+	}
+	MemoryContextSwitchTo(oldcontext);
 }
 
 bool
@@ -492,12 +629,35 @@ row_direct_update(RowDirect *direct, const Datum *key, Datum clock,
 	slot->tts_values[t->clock_attnum - 1] = clock;
 	slot->tts_isnull[t->clock_attnum - 1] = false;
 	ExecStoreVirtualTuple(slot);
+	if (direct->is_heap)
+		make_room(direct, slot, tid);
 	oldcontext = MemoryContextSwitchTo(direct->estate->es_query_cxt);
 	ExecSimpleRelationUpdate(direct->result, direct->estate, &direct->epqstate,
 							 direct->old_slot, slot);
 	MemoryContextSwitchTo(oldcontext);
 	*tid = slot->tts_tid;
 	return true;
+}
+
+/*
+ * Prune the page of the row, in old_slot, where its next version does not fit there: then
+ * it may after all, and the indexes need no new entries.
+ */
+static void
+make_room(RowDirect *direct, TupleTableSlot *slot, ItemPointer tid)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) direct->old_slot)->buffer;
+	HeapTuple	tuple;
+
+	ExecMaterializeSlot(slot);	/* what it has of the old row moves now */
+	tuple = ((HeapTupleTableSlot *) slot)->tuple;
+	if (!BufferIsValid(buffer) ||
+		PageGetHeapFreeSpace(BufferGetPage(buffer)) >= MAXALIGN(tuple->t_len))
+		return;
+	heap_page_prune_opt(direct->rel, buffer);
+	if (!table_tuple_fetch_row_version(direct->rel, tid, direct->snapshot,
+									   direct->old_slot))
+		elog(ERROR, "could not find a row that is locked");
 }
 
 bool

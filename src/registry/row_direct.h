@@ -55,7 +55,8 @@ extern void row_direct_begin_inserts(RowDirect *direct, Bitmapset *written);
 extern void row_direct_begin_updates(RowDirect *direct, Bitmapset *written);
 extern void row_direct_begin_deletes(RowDirect *direct);
 
-/* The slot holds the new row until the next one: what defaults made of it. */
+/* Rows may be inserted, and *tid told, as late as at the end of the group.  The slot holds
+ * the new row until the next one: what defaults made of it. */
 extern TupleTableSlot *row_direct_insert(RowDirect *direct, const Datum *key,
 										 Datum clock, const Datum *values,
 										 const bool *isnull, ItemPointer tid);
