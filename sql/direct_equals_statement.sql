@@ -36,4 +36,34 @@ SELECT * FROM push('aaaaaaaa-0000-4000-8000-000000000001', '[
   {"seq": 5, "hlc": "2026-01-01T00:00:06Z/0", "table": "item", "key": {"id": 2}, "set": {"other": 9, "v": "y"}}]');
 SELECT id, no, other, v FROM item ORDER BY id;
 
+-- A default and a check may look at the rows before
+CREATE TABLE num (id int PRIMARY KEY, n int, note text);
+CREATE FUNCTION next_n() RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT coalesce(max(n), 0) + 1 FROM direct_test.num $$;
+ALTER TABLE num ALTER n SET DEFAULT next_n();
+SELECT sync_enable_table('num', options => '{"name": "num"}');
+CREATE TABLE quota (id int PRIMARY KEY, note text);
+CREATE FUNCTION has_room() RETURNS boolean LANGUAGE sql VOLATILE AS $$ SELECT count(*) < 2 FROM direct_test.quota $$;
+ALTER TABLE quota ADD CHECK (has_room());
+SELECT sync_enable_table('quota', options => '{"name": "quota"}');
+SELECT * FROM push('aaaaaaaa-0000-4000-8000-000000000001', '[
+  {"seq": 6, "hlc": "2026-01-01T00:00:07Z/0", "table": "num", "key": {"id": 1}, "insert": {"note": "x"}},
+  {"seq": 7, "hlc": "2026-01-01T00:00:08Z/0", "table": "num", "key": {"id": 2}, "insert": {"note": "x"}},
+  {"seq": 8, "hlc": "2026-01-01T00:00:09Z/0", "table": "num", "key": {"id": 3}, "insert": {"note": "x"}},
+  {"seq": 9, "hlc": "2026-01-01T00:00:10Z/0", "table": "quota", "key": {"id": 1}, "insert": {"note": "x"}},
+  {"seq": 10, "hlc": "2026-01-01T00:00:11Z/0", "table": "quota", "key": {"id": 2}, "insert": {"note": "x"}},
+  {"seq": 11, "hlc": "2026-01-01T00:00:12Z/0", "table": "quota", "key": {"id": 3}, "insert": {"note": "x"}}]');
+SELECT id, n FROM num ORDER BY id;
+
+-- Rows that are made and deleted over and over are inserted for a moment only, and by statement
+-- where a domain may object to the NULL of a column that is left out
+CREATE DOMAIN short AS text CHECK (length(value) < 10);
+CREATE TABLE dom (id int PRIMARY KEY, s short, note text);
+SELECT sync_enable_table('dom', options => '{"name": "dom"}');
+SELECT status, outcomes
+FROM push('bbbbbbbb-0000-4000-8000-000000000002', (
+    SELECT jsonb_agg(jsonb_build_object('seq', 1 + n, 'hlc', '2026-01-01T00:00:13Z/0', 'table', 'dom', 'key', '{"id": 1}'::jsonb)
+                     || CASE WHEN n % 2 = 0 THEN '{"delete": true}' WHEN n < 9 THEN '{"insert": {"note": "x"}}' ELSE '{"insert": {"s": "x", "note": "y"}}' END::jsonb ORDER BY n)
+    FROM generate_series(1, 17) n));
+SELECT id, s, note FROM dom;
+
 DROP SCHEMA direct_test CASCADE;

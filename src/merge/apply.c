@@ -406,9 +406,8 @@ load_changes(ApplyState *state)
 		DeltaChange *change = &state->changes[i].delta;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!delta_reader_next(&state->reader, change))
+		if (!delta_reader_skip(&state->reader, change))
 			elog(ERROR, "delta ends before its last change");
-		change->keys = change->cells = NULL;
 	}
 	apply_begin_names(state);
 }

@@ -28,6 +28,18 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+/* What the order of writes depends on, side by side: to look for it in each row takes
+ * longer than to sort. */
+typedef struct WriteOrder
+{
+	ApplyRow   *row;
+	SyncTable  *table;
+	uint64		columns;		/* the first ones, as bits */
+	RowAction	action;
+	int			place;
+} WriteOrder;
+
+static void sort_for_write(ApplyRow **rows, int nrows);
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
 					   int nrows);
 static void write_directly(ApplyState *state, RowDirect *direct,
@@ -74,7 +86,7 @@ apply_write(ApplyState *state)
 	if (n == 0)
 		return;
 
-	merge_sort(rows, n, sizeof(ApplyRow *), compare_for_write);
+	sort_for_write(rows, n);
 	for (int start = 0, end; start < n; start = end)
 	{
 		for (end = start + 1; end < n; end++)
@@ -525,21 +537,49 @@ settle(ApplyRow *row)
 }
 
 /* Parents first; per table inserts, then updates; then by columns and key. */
+static void
+sort_for_write(ApplyRow **rows, int nrows)
+{
+	WriteOrder *order = palloc(nrows * sizeof(WriteOrder));
+
+	for (int i = 0; i < nrows; i++)
+	{
+		const Bitmapset *written = rows[i]->written;
+
+		order[i].row = rows[i];
+		order[i].table = rows[i]->table;
+		order[i].columns = written == NULL ? 0 : written->words[0];
+		order[i].action = rows[i]->action;
+		order[i].place = rows[i]->place;
+	}
+	merge_sort(order, nrows, sizeof(WriteOrder), compare_for_write);
+	for (int i = 0; i < nrows; i++)
+		rows[i] = order[i].row;
+	pfree(order);
+}
+
 static int
 compare_for_write(const void *a, const void *b)
 {
-	const ApplyRow *x = *(ApplyRow *const *) a;
-	const ApplyRow *y = *(ApplyRow *const *) b;
+	const WriteOrder *x = a;
+	const WriteOrder *y = b;
 	int			result;
 
-	if (x->table->rank != y->table->rank)
+	if (x->table != y->table && x->table->rank != y->table->rank)
 		return x->table->rank < y->table->rank ? -1 : 1;
-	if (x->table->table_id != y->table->table_id)
+	if (x->table != y->table && x->table->table_id != y->table->table_id)
 		return x->table->table_id < y->table->table_id ? -1 : 1;
 	if (x->action != y->action)
 		return x->action < y->action ? -1 : 1;
-	result = bms_compare(x->written, y->written);
-	return result != 0 ? result : x->place - y->place;
+	if (x->columns != y->columns)
+		return x->columns < y->columns ? -1 : 1;
+	if (x->table->ncolumns > BITS_PER_BITMAPWORD)
+	{
+		result = bms_compare(x->row->written, y->row->written);
+		if (result != 0)
+			return result;
+	}
+	return x->place - y->place;
 }
 
 /* Children first. */

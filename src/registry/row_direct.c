@@ -24,6 +24,7 @@
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
+#include "nodes/nodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
 #include "pgstat.h"
@@ -55,10 +56,11 @@ struct RowDirect
 	EPQState	epqstate;
 	Snapshot	snapshot;		/* of the group of writes */
 	TupleTableSlot *old_slot;
-	TupleTableSlot *new_slot;	/* of updates */
-	TupleTableSlot *insert_slots[INSERT_BATCH]; /* made as needed */
+	TupleTableSlot *new_slot;
+	TupleTableSlot *insert_slots[INSERT_BATCH]; /* new_slot, then made as needed */
 	ItemPointer insert_tids[INSERT_BATCH];
-	int			ninserts;		/* so many of these wait */
+	int			ninserts;		/* so many of these wait, ... */
+	int			max_inserts;	/* ... and may; 0: not known yet */
 	ScanKeyData *scan_keys;		/* [table->nkeys] */
 	FmgrInfo   *key_equal;		/* [table->nkeys] */
 
@@ -81,6 +83,7 @@ static bool find_in_heap(RowDirect *direct, ItemPointer tid, Snapshot snapshot,
 static bool is_key_of(RowDirect *direct, const Datum *key, TupleTableSlot *slot);
 static void make_room(RowDirect *direct, TupleTableSlot *slot, ItemPointer tid);
 static TupleTableSlot *next_insert_slot(RowDirect *direct, ItemPointer tid);
+static bool looks_at_rows(RowDirect *direct);
 static void finish_insert(RowDirect *direct, TupleTableSlot *slot);
 static void flush_inserts(RowDirect *direct);
 static bool find_old(RowDirect *direct, const Datum *key, ItemPointer tid);
@@ -193,6 +196,7 @@ open_for_write(RowDirect *direct)
 
 	direct->old_slot = table_slot_create(direct->rel, &estate->es_tupleTable);
 	direct->new_slot = table_slot_create(direct->rel, &estate->es_tupleTable);
+	direct->insert_slots[0] = direct->new_slot;
 }
 
 /* The index's columns are the key's, in their order. */
@@ -527,13 +531,16 @@ row_direct_insert(RowDirect *direct, const Datum *key, Datum clock,
 	return slot;
 }
 
-/* The slot for a row whose place is to be told in *tid. */
+/* The slot for a row whose place is to be told in *tid.  The first one is there from the
+ * beginning: made in a subtransaction, it would not outlive it. */
 static TupleTableSlot *
 next_insert_slot(RowDirect *direct, ItemPointer tid)
 {
 	int			n;
 
-	if (direct->ninserts == INSERT_BATCH)
+	if (direct->ninserts > 0 && direct->max_inserts == 0)
+		direct->max_inserts = looks_at_rows(direct) ? 1 : INSERT_BATCH;
+	if (direct->ninserts > 0 && direct->ninserts == direct->max_inserts)
 		flush_inserts(direct);
 	n = direct->ninserts++;
 	if (direct->insert_slots[n] == NULL)
@@ -547,6 +554,29 @@ next_insert_slot(RowDirect *direct, ItemPointer tid)
 	direct->insert_tids[n] = tid;
 	direct->insert_slots[n]->tts_tableOid = RelationGetRelid(direct->rel);
 	return ExecClearTuple(direct->insert_slots[n]);
+}
+
+/*
+ * May a default or a check look at the rows before, as a volatile function does?  As
+ * CopyFrom() asks of defaults.
+ */
+static bool
+looks_at_rows(RowDirect *direct)
+{
+	TupleConstr *constr = RelationGetDescr(direct->rel)->constr;
+
+	for (int i = 0; i < direct->ndefaults; i++)
+	{
+		if (contain_volatile_functions_not_nextval(column_default(direct,
+																  direct->default_attnum[i])))
+			return true;
+	}
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		if (contain_volatile_functions(stringToNode(constr->check[i].ccbin)))
+			return true;
+	}
+	return false;
 }
 
 /* Make a new row complete, and the slot own it: what ExecSimpleRelationInsert() does
@@ -713,6 +743,7 @@ make_defaults(RowDirect *direct)
 	MemoryContext oldcontext = MemoryContextSwitchTo(direct->context);
 
 	direct->ndefaults = 0;
+	direct->max_inserts = 0;
 	if (direct->default_attnum == NULL)
 	{
 		direct->default_attnum = palloc(desc->natts * sizeof(AttrNumber));
