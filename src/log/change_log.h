@@ -68,8 +68,11 @@ extern void tombstone_put_packed(int32 table_id, const char *key, int keylen,
 								 uint64 known_to, Datum image,
 								 bool image_isnull);
 
-/* Remove the tombstone of a key: the row came back and holds its floor. */
-extern void tombstone_remove(int32 table_id, const char *key, int keylen);
+/* Remove the tombstone of a key: the row came back and holds its floor.  known_to: a
+ * tombstone that this node stored from that position on was not known, and stays beside
+ * the row. */
+extern void tombstone_remove(int32 table_id, const char *key, int keylen,
+							 uint64 known_to);
 
 typedef struct Tombstone
 {

@@ -76,7 +76,8 @@ static void write_operation(StateWriter *writer, TombstoneProbe *probe,
 							int32 node, uint64 xid);
 static bool *find_stored(TombstoneProbe *probe, const PendingTombstone *ops,
 						 int nops);
-static RowClock *delete_stored(TombstoneProbe *probe, const PendingTombstone *op);
+static RowClock *delete_stored(TombstoneProbe *probe, const PendingTombstone *op,
+							   int32 node, uint64 xid);
 static bool any_pending(const PendingLevel *level);
 static bool may_walk(const TombstoneProbe *probe, int nkeys,
 					 const char *const *keys, const int *keylens);
@@ -130,13 +131,14 @@ tombstone_put_packed(int32 table_id, const char *key, int keylen,
 }
 
 void
-tombstone_remove(int32 table_id, const char *key, int keylen)
+tombstone_remove(int32 table_id, const char *key, int keylen, uint64 known_to)
 {
 	PendingLevel *level = pending_level();
 	PendingTombstone op = {0};
 
 	set_key(&op, table_id, key, keylen);
 	op.is_removal = true;
+	op.known_to = known_to;
 	tombstone_collect(level, &op);
 	pfree(op.key);
 }
@@ -331,7 +333,7 @@ write_operation(StateWriter *writer, TombstoneProbe *probe,
 				const PendingTombstone *op, bool is_stored, int32 node,
 				uint64 xid)
 {
-	RowClock   *older = is_stored ? delete_stored(probe, op) : NULL;
+	RowClock   *older = is_stored ? delete_stored(probe, op, node, xid) : NULL;
 	RowClockData *clock = op->clock;
 	Datum		values[Natts_tombstone];
 	bool		nulls[Natts_tombstone] = {false};
@@ -361,7 +363,8 @@ write_operation(StateWriter *writer, TombstoneProbe *probe,
  * it left instead.
  */
 static RowClock *
-delete_stored(TombstoneProbe *probe, const PendingTombstone *op)
+delete_stored(TombstoneProbe *probe, const PendingTombstone *op, int32 node,
+			  uint64 xid)
 {
 	RowClock   *older = NULL;
 
@@ -377,6 +380,9 @@ delete_stored(TombstoneProbe *probe, const PendingTombstone *op)
 			TM_Result	result;
 
 			read_tombstone(probe->slot, &stored);
+			if (op->is_removal && stored.node == node &&
+				stored.xid >= op->known_to && stored.xid != xid)
+				continue;		/* its floor is not the row's */
 			older = older == NULL ? stored.clock :
 				with_floor_of(older, stored.clock, 0);
 			result = table_tuple_delete(probe->rel, &probe->slot->tts_tid,

@@ -198,7 +198,7 @@ write_directly(ApplyState *state, RowDirect *direct, RowAction action,
 		/* it comes back: its clock has taken over the tombstone's floor */
 		if (row->has_tombstone)
 			tombstone_remove(table->table_id, row->ref.key_bytes,
-							 row->ref.key_len);
+							 row->ref.key_len, state->known_to);
 		row->is_gone = false;
 		clock = RowClockPGetDatum(row_clock_pack(row->clock));
 		if (action == ROW_INSERT)
@@ -279,7 +279,7 @@ apply_try_insert(ApplyState *state, ApplyRow *row)
 	/* its clock has taken over the tombstone's floor all the same */
 	if (row->has_tombstone)
 		tombstone_remove(row->table->table_id, row->ref.key_bytes,
-						 row->ref.key_len);
+						 row->ref.key_len, state->known_to);
 	ItemPointerSetInvalid(&row->tid);
 }
 
@@ -389,7 +389,7 @@ write_by_statement(ApplyState *state, RowAction action, ApplyRow **rows,
 		/* it comes back: its clock has taken over the tombstone's floor */
 		if (row->has_tombstone && action != ROW_REMOVE)
 			tombstone_remove(table->table_id, row->ref.key_bytes,
-							 row->ref.key_len);
+							 row->ref.key_len, state->known_to);
 		planned[i] = announce(state, row, written, action == ROW_REMOVE);
 	}
 
