@@ -116,7 +116,7 @@ note_concerned(void *arg, const char *scope, const char *event)
 {
 	ConcernedScopes *concerned = arg;
 	SyncDeviceScope *found = scope == NULL ? NULL :
-		sync_device_find_scope(concerned->scopes, concerned->nscopes, scope);
+	sync_device_find_scope(concerned->scopes, concerned->nscopes, scope);
 
 	if (found != NULL)
 		concerned->is_concerned[found - concerned->scopes] = true;

@@ -57,7 +57,8 @@ struct RowDirect
 	Snapshot	snapshot;		/* of the group of writes */
 	TupleTableSlot *old_slot;
 	TupleTableSlot *new_slot;
-	TupleTableSlot *insert_slots[INSERT_BATCH]; /* new_slot, then made as needed */
+	TupleTableSlot *insert_slots[INSERT_BATCH]; /* new_slot, then made as
+												 * needed */
 	ItemPointer insert_tids[INSERT_BATCH];
 	int			ninserts;		/* so many of these wait, ... */
 	int			max_inserts;	/* ... and may; 0: not known yet */
