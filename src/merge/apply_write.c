@@ -37,7 +37,7 @@ typedef struct WriteOrder
 	uint64		columns;		/* the first ones, as bits */
 	RowAction	action;
 	int			place;
-}			WriteOrder;
+} WriteOrder;
 
 static void sort_for_write(ApplyRow **rows, int nrows);
 static void write_rows(ApplyState *state, RowAction action, ApplyRow **rows,
@@ -561,8 +561,8 @@ sort_for_write(ApplyRow **rows, int nrows)
 static int
 compare_for_write(const void *a, const void *b)
 {
-	const		WriteOrder *x = a;
-	const		WriteOrder *y = b;
+	const WriteOrder *x = a;
+	const WriteOrder *y = b;
 	int			result;
 
 	if (x->table != y->table && x->table->rank != y->table->rank)

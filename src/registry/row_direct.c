@@ -609,7 +609,7 @@ flush_inserts(RowDirect *direct)
 	if (n == 0)
 		return;
 	direct->ninserts = 0;
-	/* which leaves what it made of rows with large values */
+	/* what it makes of rows with large values is left there */
 	ResetPerTupleExprContext(estate);
 	oldcontext = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
 	table_multi_insert(direct->rel, direct->insert_slots, n, estate->es_output_cid,
