@@ -47,6 +47,8 @@ SELECT outcome('P{"changes":[C{"set":{"a":[1}}}]}');
 SELECT outcome('P{"changes":[C{"set":{"a":01}}]}');
 SELECT outcome('P{"changes":[C{"set":{"a":tru}}]}');
 SELECT outcome(E'P{"changes":[C{"set":{"a":"\t"}}]}');
+SELECT outcome(E'P{"changes":[C{"set":{"a":"\tn"}}]}');
+SELECT outcome(E'P{"changes":[C{"set":{"a":"twelve bytes\x1f\\\\"}}]}');
 SELECT outcome('P{"changes":[C{"set":{"a":"\x"}}]}');
 SELECT outcome('P{"changes":[C{"set":{"a":"\u12"}}]}');
 -- characters that text cannot have: zero, half a pair

@@ -54,6 +54,16 @@ SELECT * FROM push('aaaaaaaa-0000-4000-8000-000000000001', '[
   {"seq": 11, "hlc": "2026-01-01T00:00:12Z/0", "table": "quota", "key": {"id": 3}, "insert": {"note": "x"}}]');
 SELECT id, n FROM num ORDER BY id;
 
+-- A table that has become a partition keeps to its bounds
+CREATE TABLE zone_1 (id int PRIMARY KEY, note text);
+SELECT sync_enable_table('zone_1', options => '{"name": "zone"}');
+CREATE TABLE zone (LIKE zone_1 INCLUDING ALL) PARTITION BY RANGE (id);
+ALTER TABLE zone ATTACH PARTITION zone_1 FOR VALUES FROM (0) TO (100);
+SELECT * FROM push('aaaaaaaa-0000-4000-8000-000000000001', '[
+  {"seq": 12, "hlc": "2026-01-01T00:00:13Z/0", "table": "zone", "key": {"id": 50}, "insert": {"note": "x"}},
+  {"seq": 13, "hlc": "2026-01-01T00:00:14Z/0", "table": "zone", "key": {"id": 150}, "insert": {"note": "x"}}]');
+SELECT tableoid::regclass, id FROM zone;
+
 -- Rows that are made and deleted over and over are inserted for a moment only, and by statement
 -- where a domain may object to the NULL of a column that is left out
 CREATE DOMAIN short AS text CHECK (length(value) < 10);
